@@ -1,0 +1,46 @@
+# Every verb is a task here; `make help` lists them. Needs Python 3.11+, pip and make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+# make book PROFILE=smoke FRESH=1 STORE=dir
+BOOK_OPTIONS = $(if $(PROFILE),--profile "$(PROFILE)") $(if $(FRESH),--fresh) $(if $(STORE),--store "$(STORE)")
+
+# One thread per test process: two processes of two threads on two cores slow each other down tenfold.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+.PHONY: help setup book test test-full reference lint clean
+.DEFAULT_GOAL := help
+
+help:            ## list the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## create .venv from requirements.lock (the other tasks do it by themselves)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("splithistory needs Python 3.11 or newer, $(PYTHON) is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+book: $(STAMP)   ## execute every chapter, render _build/html (PROFILE=smoke FRESH=1 STORE=dir)
+	@$(BIN)/splithistory book $(BOOK_OPTIONS)
+
+test: $(STAMP)   ## the fast tests, and every chapter against its reference
+	$(PYTEST) -m "not slow"
+
+test-full: $(STAMP)  ## all tests: trains from scratch, opens a browser
+	$(PYTEST)
+
+reference: $(STAMP)  ## renew tests/reference after a chapter changed
+	@$(BIN)/splithistory reference
+
+lint: $(STAMP)   ## check the style of the code
+	$(BIN)/ruff check
+
+clean:           ## remove what was built; .venv stays
+	rm -rf _build .pytest_cache .ruff_cache

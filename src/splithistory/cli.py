@@ -1,0 +1,168 @@
+"""The command line: ``splithistory study | chapter | book | reference``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, like every other complaint of this program."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"splithistory: error: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    0: done; 1: a chapter or page failed; 2: bad input, nothing was changed.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        args.run(args)
+    except ValueError as error:
+        return _complain(error, 2)
+    except RuntimeError as error:
+        return _complain(error, 1)
+    return 0
+
+
+def _complain(error: Exception, status: int) -> int:
+    print(f"splithistory: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="splithistory", description="Measure learned optimization in small transformers.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_study(commands)
+    _add_chapter(commands)
+    _add_book(commands)
+    _add_reference(commands)
+    return parser
+
+
+# --- study -------------------------------------------------------------------------------------
+
+
+def _add_study(commands: Any) -> None:
+    text = "Train and measure every model of a profile; what the store holds is not trained again."
+    command = commands.add_parser("study", help="train and measure models", description=text)
+    command.add_argument("--profile", required=True, help="which models and seeds: smoke, quick, ...")
+    where = "folder of finished runs (default: $SPLITHISTORY_STORE, else in the user's cache)"
+    command.add_argument("--store", type=Path, metavar="DIR", help=where)
+    command.add_argument("--workers", type=int, help="processes to train in (default: one a core)")
+    command.add_argument("--dry-run", action="store_true", help="only list the jobs, their time and disk")
+    command.add_argument("--publish", action="store_true", help="write the tables the book reads (results/)")
+    command.set_defaults(run=_study)
+
+
+def _study(args: argparse.Namespace) -> None:
+    from splithistory import grid, study
+    from splithistory.store import Store
+
+    profile, store = study.profile_named(args.profile), Store(args.store)
+    workers = grid.default_workers() if args.workers is None else args.workers
+    if workers < 0:
+        raise ValueError(f"workers: given {workers}, allowed an integer >= 0")
+    if args.dry_run:
+        print(study.plan(profile, store, workers))
+        return
+    print(f"{study.run(profile, store, workers=workers)} jobs done, {store.root} holds the whole profile")
+    if args.publish:
+        folder = study.results_root() / args.profile
+        command = f"splithistory study --profile {args.profile} --publish"
+        study.collect(profile, store).publish(folder, command)
+        print(folder)
+
+
+# --- chapter -----------------------------------------------------------------------------------
+
+
+def _add_chapter(commands: Any) -> None:
+    text = (
+        "Execute one chapter with parameters of your own and keep the executed notebook. "
+        "Without a name: list the chapters. With --list: show a chapter's parameters."
+    )
+    command = commands.add_parser("chapter", help="execute one chapter", description=text)
+    command.add_argument("name", nargs="?", help="a chapter, e.g. sequence or measures/optimization")
+    command.add_argument("--list", action="store_true", help="show the chapter's parameters and stop")
+    command.add_argument(
+        "--output",
+        type=Path,
+        default=Path("_build/chapters"),
+        metavar="DIR",
+        help="folder of the executed notebook (default: %(default)s)",
+    )
+    _add_parameters(command)
+    command.set_defaults(run=_chapter)
+
+
+def _chapter(args: argparse.Namespace) -> None:
+    from splithistory import chapters
+
+    root = chapters.project_root()
+    if args.name is None:
+        print("\n".join(chapter.removeprefix("book/") for chapter in chapters.chapters(root)))
+    elif args.list:
+        for parameter in chapters.parameters(chapters.load(args.name, root)).values():
+            print(f"{parameter.name:<12} {parameter.default!s:<12} {parameter.help}")
+    else:
+        chapter = chapters.find_chapter(args.name, root)
+        path = args.output / f"{chapter.removeprefix('book/')}.ipynb"
+        chapters.execute(chapter, dict(args.parameters), path, root=root)
+        print(path)
+
+
+def _add_parameters(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "-p",
+        dest="parameters",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="set a parameter of the chapter's parameters cell; may be repeated",
+    )
+
+
+# --- book --------------------------------------------------------------------------------------
+
+
+def _add_book(commands: Any) -> None:
+    text = "Execute every chapter with the parameters it knows, and render the book to _build/html."
+    command = commands.add_parser("book", help="execute and render the whole book", description=text)
+    _add_parameters(command)
+    command.add_argument("--profile", help="short for -p profile PROFILE")
+    command.add_argument("--fresh", action="store_true", help="short for -p fresh true: train anew")
+    command.add_argument("--store", type=Path, metavar="DIR", help="folder of the chapters' runs")
+    command.set_defaults(run=_book)
+
+
+def _book(args: argparse.Namespace) -> None:
+    from splithistory import chapters
+
+    given = dict(args.parameters)
+    if args.profile is not None:
+        given["profile"] = args.profile
+    if args.fresh:
+        given["fresh"] = True
+    print(chapters.book(given, store=args.store))
+
+
+# --- reference ---------------------------------------------------------------------------------
+
+
+def _add_reference(commands: Any) -> None:
+    text = "Execute every chapter as published and write its text outputs to tests/reference."
+    command = commands.add_parser("reference", help="renew the runs the tests compare with", description=text)
+    command.set_defaults(run=_reference)
+
+
+def _reference(args: argparse.Namespace) -> None:
+    from splithistory import chapters
+
+    for path in chapters.reference():
+        print(path)

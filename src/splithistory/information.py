@@ -1,0 +1,100 @@
+"""Entropies, divergences and the closed forms for success/failure goals, in nats.
+
+Floor 0: knows arrays only. Every function broadcasts over leading axes; a distribution
+lies along the last axis.
+"""
+
+import numpy as np
+from scipy.special import entr, rel_entr
+
+_ATOL = 1e-8  # how far a distribution may be from summing to one
+
+
+def as_array(values, name: str) -> np.ndarray:
+    """`values` (NumPy, torch, list) as a float64 array; ValueError if any entry is not finite."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().numpy()
+    array = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(array).all():
+        bad = np.argwhere(~np.isfinite(array))[0].tolist()
+        raise ValueError(f"{name}: entry {bad} is {array[tuple(bad)]}, allowed are finite numbers")
+    return array
+
+
+def as_distribution(values, name: str) -> np.ndarray:
+    """`values` as float64 distributions along the last axis; ValueError names the first bad row."""
+    array = as_array(values, name)
+    if array.ndim == 0 or array.shape[-1] == 0:
+        raise ValueError(f"{name}: shape {array.shape}, allowed is a non-empty last axis of outcomes")
+    if (array < 0).any():
+        bad = np.argwhere(array < 0)[0].tolist()
+        raise ValueError(f"{name}: entry {bad} is {array[tuple(bad)]:.6g}, allowed are probabilities >= 0")
+    sums = array.sum(-1)
+    if not np.allclose(sums, 1, rtol=0, atol=_ATOL):
+        bad = np.argwhere(~np.isclose(sums, 1, rtol=0, atol=_ATOL))[0].tolist()
+        raise ValueError(f"{name}: row {bad} sums to {sums[tuple(bad)]:.6g}, allowed is 1")
+    return array
+
+
+def as_rate(values, name: str) -> np.ndarray:
+    """`values` as float64 rates in [0, 1] (rounding error of 1e-12 is clipped); ValueError otherwise."""
+    array = as_array(values, name)
+    if ((array < -1e-12) | (array > 1 + 1e-12)).any():
+        raise ValueError(f"{name}: given {array.min():.6g} to {array.max():.6g}, allowed is [0, 1]")
+    return np.clip(array, 0, 1)
+
+
+def goal_mask(goal, n_outcomes: int) -> np.ndarray:
+    """A goal, a set of outcomes, as a boolean mask (K,).
+
+    ValueError if an outcome is not an integer in 0..K-1, or if the goal holds none or all of them
+    (success would then be certain whatever the policy does).
+    """
+    outcomes = np.unique(np.asarray(list(goal)))
+    if outcomes.size and not np.issubdtype(outcomes.dtype, np.integer):
+        raise ValueError(f"goal: given {sorted(goal)}, allowed are integers in 0..{n_outcomes - 1}")
+    if outcomes.size and (outcomes[0] < 0 or outcomes[-1] >= n_outcomes):
+        raise ValueError(f"goal: given {outcomes.tolist()}, allowed are outcomes in 0..{n_outcomes - 1}")
+    if not 0 < outcomes.size < n_outcomes:
+        raise ValueError(
+            f"goal: given {outcomes.size} of {n_outcomes} outcomes, allowed are 1 to {n_outcomes - 1}"
+        )
+    mask = np.zeros(n_outcomes, dtype=bool)
+    mask[outcomes] = True
+    return mask
+
+
+def entropy(probs) -> np.ndarray:
+    """Shannon entropy H(P) in nats; `probs` (..., K) -> (...)."""
+    return entr(as_distribution(probs, "probs")).sum(-1)
+
+
+def kl(probs, reference) -> np.ndarray:
+    """Kullback-Leibler divergence KL(P ‖ Q) in nats; shapes (..., K) -> (...).
+
+    Infinite where P has mass that Q lacks; never patched.
+    """
+    return rel_entr(as_distribution(probs, "probs"), as_distribution(reference, "reference")).sum(-1)
+
+
+def binary_kl(s, q) -> np.ndarray:
+    """kl(s, q) = s ln(s/q) + (1-s) ln((1-s)/(1-q)), in nats, with 0 ln 0 = 0.
+
+    The divergence between two success rates; infinite if q is 0 or 1 and s is not.
+    """
+    s, q = as_rate(s, "s"), as_rate(q, "q")
+    return rel_entr(s, q) + rel_entr(1 - s, 1 - q)
+
+
+def implied_op(s, p) -> np.ndarray:
+    """Optimization implied by a success rate s on a goal that a share p of the outcomes meets, in nats.
+
+    kl(s, p), the post's closed form (section "Optimization vs RL Success Rate"): exact when the
+    policy is indifferent within success and within failure and the unoptimized future is uniform.
+    """
+    return binary_kl(s, p)
+
+
+def imp_min(s, s_prime) -> np.ndarray:
+    """Least impact that moves the success rate from s' to s, in nats: kl(s, s') (post, Appendix A)."""
+    return binary_kl(s, s_prime)

@@ -1,0 +1,274 @@
+"""Split-history measures of a policy: optimization (Op) and impact (Imp), in nats.
+
+Floor 1: knows arrays and callables, nothing of sequences or transformers. A *history* h is what
+the policy sees, an *action* a what it does, an *outcome* f in 0..K-1 what the world makes of both.
+History is split in two: the policy answers one past while the world continues another.
+"""
+
+import numpy as np
+from scipy.special import entr, ndtri, rel_entr
+
+from .information import as_array, as_distribution, binary_kl, goal_mask
+
+_RESAMPLES = 2000
+
+
+class Futures:
+    """An optimized future F and the counterfactual futures F' it is compared with.
+
+    action_probs (J,): weight of each counterfactual, here the rate π̄(a) at which its action is played.
+    outcome_probs (K,): F, the outcomes when the policy answers the history that the world continues.
+    counterfactual_probs (J, K): D_a, the outcomes when the action is a whatever the history.
+    Everything else (Op, Imp, success rates, bounds) follows from these three.
+    """
+
+    def __init__(self, action_probs, outcome_probs, counterfactual_probs):
+        self.action_probs = as_distribution(action_probs, "action_probs")
+        self.outcome_probs = as_distribution(outcome_probs, "outcome_probs")
+        self.counterfactual_probs = as_distribution(counterfactual_probs, "counterfactual_probs")
+
+    @classmethod
+    def _unchecked(cls, action_probs, outcome_probs, counterfactual_probs) -> "Futures":
+        """Without validation: for arrays computed here, thousands of times."""
+        futures = cls.__new__(cls)
+        futures.action_probs, futures.outcome_probs = action_probs, outcome_probs
+        futures.counterfactual_probs = counterfactual_probs
+        return futures
+
+    @property
+    def n_outcomes(self) -> int:
+        """K, the number of outcomes."""
+        return self.outcome_probs.shape[-1]
+
+    @property
+    def op(self) -> float:
+        """Optimization Σ_a π̄(a) H(D_a) − H(F), in nats: the mean of the entropies, given the action."""
+        return self._mean(entr(self.counterfactual_probs).sum(-1)) - float(entr(self.outcome_probs).sum())
+
+    @property
+    def imp(self) -> float:
+        """Impact Σ_a π̄(a) KL(F ‖ D_a), in nats; infinite where F has an outcome that a D_a lacks."""
+        return self._mean(rel_entr(self.outcome_probs, self.counterfactual_probs).sum(-1))
+
+    @property
+    def delta(self) -> float:
+        """δ = ln K − Σ_a π̄(a) H(D_a) >= 0, in nats: how far the unoptimized future is from uniform."""
+        return float(np.log(self.n_outcomes)) - self._mean(entr(self.counterfactual_probs).sum(-1))
+
+    def success(self, goal) -> float:
+        """s, the probability in F of an outcome in `goal`."""
+        return float(self.outcome_probs[goal_mask(goal, self.n_outcomes)].sum())
+
+    def counterfactual_success(self, goal) -> float:
+        """s', the mean probability in F' of an outcome in `goal`."""
+        return self._mean(self._success_by_action(goal))
+
+    def implied_op(self, goal) -> float:
+        """kl(s, p) in nats, with p the goal's share of the K outcomes (see `information.implied_op`)."""
+        return float(binary_kl(self.success(goal), goal_mask(goal, self.n_outcomes).mean()))
+
+    def imp_min(self, goal) -> float:
+        """kl(s, s'), in nats, the least impact that explains the two success rates (post, Appendix A)."""
+        return float(binary_kl(self.success(goal), self.counterfactual_success(goal)))
+
+    def decomposition(self, goal) -> dict[str, float]:
+        """The terms of both identities, in nats.
+
+        Op  = op_success_rate + op_within_success + op_within_failure − delta
+        Imp = imp_success_rate + imp_within_success + imp_within_failure
+        with kl(s, p) and Σ_a π̄(a) kl(s, s'_a) as the success-rate terms; the others are the cost of
+        preferring some successes, or some failures, over others.
+        """
+        mask = goal_mask(goal, self.n_outcomes)
+        s = self.success(goal)
+        uniform = np.full(self.n_outcomes, 1 / self.n_outcomes)
+        terms = {"op_success_rate": self.implied_op(goal)}
+        terms["op_within_success"] = _within(self.outcome_probs, uniform, mask)
+        terms["op_within_failure"] = _within(self.outcome_probs, uniform, ~mask)
+        terms["delta"] = self.delta
+        terms["imp_success_rate"] = self._mean(binary_kl(s, self._success_by_action(goal)))
+        for name, part in (("success", mask), ("failure", ~mask)):
+            by_action = [_within(self.outcome_probs, d, part) for d in self.counterfactual_probs]
+            terms[f"imp_within_{name}"] = self._mean(np.array(by_action))
+        return terms
+
+    def _success_by_action(self, goal) -> np.ndarray:
+        return self.counterfactual_probs[:, goal_mask(goal, self.n_outcomes)].sum(-1)
+
+    def _mean(self, by_action: np.ndarray) -> float:
+        # an action that is never played does not count, even if its divergence is infinite
+        played = self.action_probs > 0
+        return float(self.action_probs[played] @ by_action[played])
+
+
+class SplitHistory(Futures):
+    """A policy measured in a world: the one table that every split-history measure needs.
+
+    counts (M, A): how many histories of class m were answered by action a (fractional for a
+    stochastic policy); world (M, A, K): W(m, a, f), the world's answer. The world's noise is
+    marginalised, so no estimate here suffers from empty outcome cells; what is left is the draw
+    of the histories, and `interval` tells how much it matters.
+    """
+
+    def __init__(self, counts, world):
+        self.counts = as_array(counts, "counts")
+        self.world = as_distribution(world, "world")
+        if self.counts.ndim != 2 or self.world.shape[:-1] != self.counts.shape:
+            raise ValueError(
+                f"counts, world: shapes {self.counts.shape}, {self.world.shape}, allowed (M, A) and (M, A, K)"
+            )
+        if (self.counts < 0).any() or self.counts.sum() <= 0:
+            raise ValueError("counts: negative or all zero, allowed is a table of counts with a positive sum")
+        super().__init__(*_futures(self.counts, self.world))
+
+    @property
+    def n_histories(self) -> int:
+        """N, the number of histories in the table."""
+        return round(float(self.counts.sum()))
+
+    def __add__(self, other: "SplitHistory") -> "SplitHistory":
+        """The measurement on both sets of histories together (two halves make a whole)."""
+        if not np.array_equal(self.world, other.world):
+            raise ValueError(
+                "world: the two measurements were made in different worlds, allowed is the same table"
+            )
+        return SplitHistory(self.counts + other.counts, self.world)
+
+    def interval(self, quantity, level: float = 0.95, *, seed: int = 0) -> tuple[float, float]:
+        """Bias-corrected bootstrap interval for `quantity`, over the draw of histories.
+
+        quantity: a property's name ("op", "imp", "delta") or a function of the Futures.
+        The table is resampled as a multinomial; the bootstrap's bias is subtracted and its standard
+        error gives a normal interval. For a policy whose Imp is near zero this is only approximate.
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level: given {level}, allowed is between 0 and 1")
+        value, draws = self._bootstrap(quantity, seed)
+        half = ndtri((1 + level) / 2) * draws.std(ddof=1)
+        centre = 2 * value - draws.mean()
+        return float(centre - half), float(centre + half)
+
+    def _bootstrap(self, quantity, seed: int) -> tuple[float, np.ndarray]:
+        function = quantity if callable(quantity) else lambda measured: getattr(measured, quantity)
+        rng = np.random.default_rng(seed)
+        shares = (self.counts / self.counts.sum()).ravel()
+        tables = rng.multinomial(self.n_histories, shares, size=_RESAMPLES).reshape(-1, *self.counts.shape)
+        resampled = zip(*_futures(tables, self.world), strict=True)
+        return function(self), np.array([function(Futures._unchecked(*parts)) for parts in resampled])
+
+
+def split_history(
+    histories, policy, world, *, n_actions=None, method="exact", condition="action", seed=None
+) -> Futures:
+    """Measure `policy` in `world` on a set of histories.
+
+    histories (N, T); policy(histories) -> (N,) integer actions or (N, A) probabilities;
+    world(histories, actions) -> (N, K) probabilities, or an object that also has
+    `classes(histories)` -> (N,) and `table` (M, A, K), which makes 10⁶ histories cheap.
+
+    method "exact" averages over every pair (history of the world, history of the policy) and over
+    the world's noise, and returns a SplitHistory; "sampled" is the post's procedure: actions and
+    outcomes are drawn (from `seed`), pairs of a history with itself are left out, entropies are plug-in.
+    condition "action": F' given the action, the post's algorithm; "history": F' given the history
+    that the policy saw, which differs only for a stochastic policy and costs memory M·N·K.
+
+    ValueError if an argument has the wrong shape, or a policy or world does not return probabilities.
+    """
+    if method not in ("exact", "sampled"):
+        raise ValueError(f"method: given {method!r}, allowed are 'exact' and 'sampled'")
+    if condition not in ("action", "history"):
+        raise ValueError(f"condition: given {condition!r}, allowed are 'action' and 'history'")
+    histories = _histories(histories)
+    probs = _policy_probs(policy(histories), len(histories), n_actions or _n_actions(world))
+    classes, table = _tabulate(histories, world, probs.shape[1])
+    if method == "sampled":
+        return _sampled(classes, probs, table, seed)
+    if condition == "history":
+        # each history's mixed action becomes an action of its own
+        table = np.einsum("na,mak->mnk", probs, table)
+        probs = np.eye(len(histories))
+    counts = np.zeros(table.shape[:2])
+    np.add.at(counts, classes, probs) if len(table) > 64 else _add_by_class(counts, classes, probs)
+    return SplitHistory(counts, table)
+
+
+def _add_by_class(counts, classes, probs):
+    for m in range(len(counts)):  # few classes: a masked sum each beats a scattered add
+        counts[m] = probs[classes == m].sum(0)
+
+
+def _futures(counts: np.ndarray, world: np.ndarray):
+    """(π̄, F, D) from tables (..., M, A): π̄(a) = Σ_m T, F = Σ T·W, D_a = Σ_m c(m) W(m, a, ·)."""
+    shares = counts / counts.sum((-2, -1), keepdims=True)
+    outcomes = shares.reshape(*shares.shape[:-2], -1) @ world.reshape(-1, world.shape[-1])
+    counterfactual = shares.sum(-1) @ world.reshape(len(world), -1)
+    return shares.sum(-2), outcomes, counterfactual.reshape(*shares.shape[:-2], *world.shape[1:])
+
+
+def _within(probs: np.ndarray, reference: np.ndarray, part: np.ndarray) -> float:
+    """P(part) · KL(P given part ‖ Q given part), in nats; zero if P never lands in the part."""
+    mass = probs[part].sum()
+    if mass == 0:
+        return 0.0
+    return float(mass * rel_entr(probs[part] / mass, reference[part] / reference[part].sum()).sum())
+
+
+def _histories(histories) -> np.ndarray:
+    histories = histories.detach().cpu().numpy() if hasattr(histories, "detach") else np.asarray(histories)
+    if histories.ndim != 2 or len(histories) == 0:
+        raise ValueError(f"histories: shape {histories.shape}, allowed is (N, T) with N >= 1")
+    return histories
+
+
+def _n_actions(world) -> int | None:
+    return world.table.shape[1] if hasattr(world, "table") else None
+
+
+def _policy_probs(answer, n: int, n_actions: int | None) -> np.ndarray:
+    """What a policy returned, as probabilities (N, A)."""
+    answer = answer.detach().cpu().numpy() if hasattr(answer, "detach") else np.asarray(answer)
+    if answer.ndim == 2 and len(answer) == n and n_actions in (None, answer.shape[1]):
+        return as_distribution(answer, "policy")
+    if answer.shape != (n,) or not np.issubdtype(answer.dtype, np.integer):
+        expected = f"({n},) integers or ({n}, {n_actions or 'A'}) probabilities"
+        raise ValueError(f"policy: returned shape {answer.shape} of {answer.dtype}, allowed is {expected}")
+    n_actions = n_actions or int(answer.max()) + 1
+    if answer.min() < 0 or answer.max() >= n_actions:
+        raise ValueError(f"policy: actions {answer.min()} to {answer.max()}, allowed is 0..{n_actions - 1}")
+    return np.eye(n_actions)[answer]
+
+
+def _tabulate(histories, world, n_actions: int):
+    """(classes (N,), table (M, A, K)); without structure each history is its own class."""
+    if hasattr(world, "table"):
+        return np.asarray(world.classes(histories)), np.asarray(world.table)
+    answers = [np.asarray(world(histories, np.full(len(histories), a))) for a in range(n_actions)]
+    for answer in answers:
+        if answer.ndim != 2 or len(answer) != len(histories):
+            raise ValueError(
+                f"world: returned shape {answer.shape}, allowed is ({len(histories)}, K) probabilities"
+            )
+    return np.arange(len(histories)), as_distribution(np.stack(answers, 1), "world")
+
+
+def _sampled(classes, probs, table, seed) -> Futures:
+    """The post's procedure: one drawn action a history, one drawn outcome a pair i ≠ j."""
+    n, n_outcomes = len(classes), table.shape[-1]
+    if n < 2:
+        raise ValueError(f"histories: given {n}, allowed are at least 2 for method='sampled'")
+    if seed is None:
+        raise ValueError("seed: none given, allowed is an integer >= 0 (method='sampled' draws outcomes)")
+    rng = np.random.default_rng(seed)
+    actions = _draw(probs, rng)
+    outcomes = _draw(table[classes, actions], rng)
+    counterfactual = np.empty((n, n_outcomes))
+    for j, action in enumerate(actions):
+        others = np.delete(classes, j)
+        counterfactual[j] = np.bincount(_draw(table[others, action], rng), minlength=n_outcomes) / (n - 1)
+    return Futures(np.full(n, 1 / n), np.bincount(outcomes, minlength=n_outcomes) / n, counterfactual)
+
+
+def _draw(probs: np.ndarray, rng) -> np.ndarray:
+    """One index a row, by inverting the cumulative distribution."""
+    edges = probs.cumsum(-1)
+    return np.minimum((rng.random((len(probs), 1)) * edges[:, -1:] >= edges).sum(-1), probs.shape[1] - 1)

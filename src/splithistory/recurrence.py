@@ -1,0 +1,222 @@
+"""The world: a stochastic multiplicative recurrence, sampled and in exact probabilities.
+
+Post, section "Pretraining on Sequence Prediction":
+
+    s_t = x + 8·(t mod 2),   x = ((∏_{i=1..16} (s_{t−i} + 1) mod 17) mod 8) with probability 0.98,
+                             x uniform on 0..7 otherwise.
+
+Every factor s + 1 is a unit modulo 17. Units are powers of a primitive root, so in discrete
+logarithms the product is a sum modulo 16 and a sliding window updates it with one addition and one
+subtraction. Floor 1: NumPy only.
+"""
+
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from .information import goal_mask
+
+_BLOCK = 2**14  # sequences sampled side by side
+
+
+class Recurrence:
+    """The post's sequence as a world for `split_history`: actions at odd t, outcomes at even t + 1.
+
+    modulus: a prime q; window: how many tokens are multiplied; alphabet: K, tokens of one parity
+    (even positions hold 0..K−1, odd ones K..2K−1); noise: probability of a uniform draw.
+    A history ends at an even position; its class is the discrete logarithm of the product of its
+    last `window − 1` tokens plus one, which is all that the world sees of it.
+    """
+
+    def __init__(self, modulus: int = 17, window: int = 16, alphabet: int = 8, noise: float = 0.02):
+        if modulus < 3 or any(modulus % d == 0 for d in range(2, int(modulus**0.5) + 1)):
+            raise ValueError(f"modulus: given {modulus}, allowed is an odd prime")
+        if not 1 <= alphabet <= (modulus - 1) // 2:
+            raise ValueError(
+                f"alphabet: given {alphabet}, allowed is 1..{(modulus - 1) // 2} (every token + 1 a unit)"
+            )
+        if window < 2:
+            raise ValueError(f"window: given {window}, allowed is an integer >= 2")
+        if not 0 <= noise <= 1:
+            raise ValueError(f"noise: given {noise}, allowed is a probability in [0, 1]")
+        self.modulus, self.window, self.alphabet, self.noise = modulus, window, alphabet, noise
+
+    @property
+    def n_tokens(self) -> int:
+        """Number of tokens, both parities: 2K."""
+        return 2 * self.alphabet
+
+    @property
+    def predictability(self) -> float:
+        """Probability that the recurrence's own value comes next: the noise can hit it too (exact)."""
+        return 1 - self.noise + self.noise / self.alphabet
+
+    @cached_property
+    def _powers(self) -> np.ndarray:
+        """Powers g⁰, g¹, … of the smallest primitive root, (q − 1,)."""
+        order = self.modulus - 1
+        for root in range(2, self.modulus + 1):
+            powers = np.array([pow(root, e, self.modulus) for e in range(order)])
+            if len(set(powers.tolist())) == order:
+                return powers
+        raise AssertionError("a prime modulus has a primitive root")
+
+    @cached_property
+    def logs(self) -> np.ndarray:
+        """Discrete logarithm of token + 1 for each token, (2K,)."""
+        inverse = np.argsort(self._powers)  # position of the unit u is inverse[u − 1]
+        return inverse[: self.n_tokens].astype(np.uint8 if 3 * self.modulus < 256 else np.int64)
+
+    @cached_property
+    def residues(self) -> np.ndarray:
+        """The noiseless x for each discrete logarithm of the product, (q − 1,)."""
+        return (self._powers % self.alphabet).astype(self.logs.dtype)
+
+    @cached_property
+    def _outcome_table(self) -> np.ndarray:
+        """Outcome probabilities for each logarithm of the full product, (q − 1, K)."""
+        certain = np.eye(self.alphabet)[self.residues]
+        return (1 - self.noise) * certain + self.noise / self.alphabet
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        """W(m, a, f), exact, (q − 1, 2K, K): outcome f after action a on a history of class m."""
+        total = np.arange(self.modulus - 1)[:, None] + self.logs.astype(int)[None, :]
+        return self._outcome_table[total % (self.modulus - 1)]
+
+    def classes(self, histories) -> np.ndarray:
+        """Class m of each history: the logarithm of the product of its last window − 1 tokens + 1, (N,)."""
+        histories = self._checked(histories)
+        return self._log_product(histories[:, histories.shape[1] - self.window + 1 :])
+
+    def outcome_probs(self, histories, actions) -> np.ndarray:
+        """Exact probabilities of the next even-position token after each history and action.
+
+        histories (N, T >= window), ending at an even position; actions (N,) tokens -> (N, K).
+        """
+        actions = np.asarray(actions)
+        if actions.shape != (len(histories),):
+            raise ValueError(f"actions: shape {actions.shape}, allowed is ({len(histories)},)")
+        self._check_tokens(actions, "actions")
+        return self.table[self.classes(histories), actions]
+
+    __call__ = outcome_probs
+
+    def next_probs(self, histories) -> np.ndarray:
+        """The generator as a policy: probabilities of its own next (odd-position) token, (N, 2K)."""
+        histories = self._checked(histories)
+        outcome = self._outcome_table[self._log_product(histories[:, -self.window :])]
+        return np.concatenate([np.zeros_like(outcome), outcome], 1)
+
+    def sample(self, n: int, length: int, *, seed, burn_in: int = 200) -> np.ndarray:
+        """n independent sequences, (n, length) integers; column 0 is an even position.
+
+        burn_in: tokens generated and dropped before, even, so that parity stays with position.
+        seed: a non-negative integer, or a sequence of them (anything np.random.SeedSequence takes).
+        """
+        for name, value, least in (("n", n, 1), ("length", length, 1), ("burn_in", burn_in, 0)):
+            if not isinstance(value, int | np.integer) or value < least:
+                raise ValueError(f"{name}: given {value!r}, allowed is an integer >= {least}")
+        if burn_in % 2:
+            raise ValueError(
+                f"burn_in: given {burn_in}, allowed is an even number (parity stays with position)"
+            )
+        rng = np.random.default_rng(check_seed(seed))
+        blocks = [self._block(min(_BLOCK, n - start), burn_in, length, rng) for start in range(0, n, _BLOCK)]
+        return np.concatenate(blocks)
+
+    def histories(self, n: int, length: int = 20, *, seed, burn_in: int = 200) -> np.ndarray:
+        """n histories (n, length) that end at an even position: the policy acts next, at odd t."""
+        skip = (length + 1) % 2
+        return self.sample(n, length + skip, seed=seed, burn_in=burn_in)[:, skip:]
+
+    def class_shares(self) -> np.ndarray:
+        """Stationary share of each class at odd t, (q − 1,): 2²¹ positions from 200 on, fixed seed.
+
+        Standard error of an entry about 2·10⁻⁴; computed once a process.
+        """
+        return _class_shares(self.modulus, self.window, self.alphabet, self.noise).copy()
+
+    def ceiling(self, goal, *, actions: str = "odd") -> float:
+        """Best reachable success rate on `goal`, playing odd-position tokens only or all tokens.
+
+        Averages the best action of each class over `class_shares`.
+        """
+        if actions not in ("odd", "all"):
+            raise ValueError(f"actions: given {actions!r}, allowed are 'odd' and 'all'")
+        first = self.alphabet if actions == "odd" else 0
+        success = self.table[:, first:, goal_mask(goal, self.alphabet)].sum(-1)
+        return float(self.class_shares() @ success.max(1))
+
+    def _block(self, n: int, burn_in: int, length: int, rng) -> np.ndarray:
+        """n sequences, small enough a block that the working arrays stay in cache."""
+        tokens = np.empty((self.window + burn_in + length, n), dtype=self.logs.dtype)
+        parity = (np.arange(-self.window, 0) % 2)[:, None]
+        tokens[: self.window] = rng.integers(self.alphabet, size=(self.window, n)) + self.alphabet * parity
+        self._extend(tokens, rng)
+        return tokens[self.window + burn_in :].T
+
+    def _extend(self, tokens: np.ndarray, rng) -> None:
+        """Fill tokens[window:] (time first) by the recurrence, from its first `window` rows."""
+        order = self.modulus - 1
+        reduced = (np.arange(3 * order) % order).astype(self.logs.dtype)
+        logs = np.empty_like(tokens)
+        logs[: self.window] = self.logs[tokens[: self.window]]
+        total = (logs[: self.window].sum(0, dtype=np.int64) % order).astype(self.logs.dtype)
+        threshold = int(self.noise * 2**32)
+        for t in range(self.window, len(tokens)):
+            draw = rng.integers(2**32, size=tokens.shape[1], dtype=np.uint32)
+            value = self.residues.take(total)
+            # one draw serves twice: below the threshold there is noise, and its value is uniform there
+            noisy = np.flatnonzero(draw < threshold)
+            value[noisy] = draw[noisy] % self.alphabet
+            np.add(value, self.alphabet * ((t - self.window) % 2), out=tokens[t], casting="unsafe")
+            self.logs.take(tokens[t], out=logs[t])
+            total = reduced.take(total + logs[t] + (order - logs[t - self.window]))
+
+    def _log_product(self, tokens: np.ndarray) -> np.ndarray:
+        return self.logs[tokens].sum(1, dtype=np.int64) % (self.modulus - 1)
+
+    def _checked(self, histories) -> np.ndarray:
+        histories = (
+            histories.detach().cpu().numpy() if hasattr(histories, "detach") else np.asarray(histories)
+        )
+        if histories.ndim != 2 or len(histories) == 0 or histories.shape[1] < self.window:
+            raise ValueError(f"histories: shape {histories.shape}, allowed is (N >= 1, T >= {self.window})")
+        self._check_tokens(histories, "histories")
+        even = histories[:, ::-1][:, ::2]
+        if even.max() >= self.alphabet:
+            raise ValueError(
+                f"histories: token {even.max()} at an even position, allowed is 0..{self.alphabet - 1}"
+                " (a history ends at an even position; the policy acts next)"
+            )
+        return histories
+
+    def _check_tokens(self, tokens: np.ndarray, name: str) -> None:
+        if not np.issubdtype(tokens.dtype, np.integer):
+            raise ValueError(f"{name}: {tokens.dtype} entries, allowed are integer tokens")
+        if tokens.min() < 0 or tokens.max() >= self.n_tokens:
+            raise ValueError(
+                f"{name}: tokens {tokens.min()} to {tokens.max()}, allowed is 0..{self.n_tokens - 1}"
+            )
+
+
+def check_seed(seed):
+    """`seed`, a non-negative integer or a sequence of them; ValueError otherwise (1e3 is refused)."""
+    parts = seed if isinstance(seed, list | tuple) else [seed]
+    for part in parts:
+        if isinstance(part, bool) or not isinstance(part, int | np.integer) or part < 0:
+            raise ValueError(f"seed: given {part!r}, allowed is an integer >= 0")
+    return seed
+
+
+@lru_cache(maxsize=8)
+def _class_shares(modulus, window, alphabet, noise) -> np.ndarray:
+    world = Recurrence(modulus, window, alphabet, noise)
+    positions = 64
+    length = 2 * positions + window
+    sequences = world.sample(2**15, length + length % 2, seed=0)
+    logs = world.logs[sequences].astype(np.int64).cumsum(1)
+    ends = np.arange(length - 2 * positions, length, 2)  # even positions: the policy acts next
+    product = (logs[:, ends] - logs[:, ends - (window - 1)]) % (modulus - 1)
+    return np.bincount(product.ravel(), minlength=modulus - 1) / product.size

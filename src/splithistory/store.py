@@ -1,0 +1,141 @@
+"""What a finished run leaves on disk: weights, tables and a manifest, whole or not at all.
+
+A run is keyed by the hash of its specification. It is written to a temporary folder beside its place
+and renamed, so a folder with its proper name is complete. Weights are safetensors, tables Parquet,
+the manifest JSON with the SHA-256 of each file; nothing is ever unpickled. Floor 1: no torch.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import load_file, save_file
+
+_MANIFEST = "manifest.json"
+_WEIGHTS = "weights.safetensors"
+_VERSIONS = ("splithistory", "numpy", "torch", "scipy")
+
+
+def key(spec: Mapping) -> str:
+    """Hash of a run's specification (JSON, keys sorted): 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def default_root() -> Path:
+    """Where runs are kept: `$SPLITHISTORY_STORE`, else `splithistory/` in the user's cache folder."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("SPLITHISTORY_STORE") or Path(cache) / "splithistory")
+
+
+class Store:
+    """A folder of finished runs."""
+
+    def __init__(self, root: str | Path | None = None):
+        self.root = Path(root) if root is not None else default_root()
+        if self.root.exists() and not self.root.is_dir():
+            raise ValueError(f"store: given {self.root}, which is a file; allowed is a folder or a new path")
+
+    def __contains__(self, spec: Mapping) -> bool:
+        return (self.folder(spec) / _MANIFEST).is_file()
+
+    def folder(self, spec: Mapping) -> Path:
+        """Where the run of this specification lies, or will."""
+        return self.root / f"{spec['kind']}-{key(spec)}"
+
+    def save(self, spec: Mapping, *, weights=None, tables=None, seconds: float | None = None) -> None:
+        """Keep a finished run: weights {name: array}, tables {name: DataFrame}, wall time in seconds."""
+        with whole_folder(self.folder(spec)) as folder:
+            if weights is not None:
+                save_file({k: np.ascontiguousarray(v) for k, v in weights.items()}, folder / _WEIGHTS)
+            for name, table in (tables or {}).items():
+                table.to_parquet(folder / f"{name}.parquet", index=False)
+            write_manifest(folder, {"spec": dict(spec), "seconds": seconds, **provenance()})
+
+    def manifest(self, spec: Mapping) -> dict:
+        """The run's manifest, after checking that every file is what was written."""
+        return checked_manifest(self.folder(spec))
+
+    def weights(self, spec: Mapping) -> dict[str, np.ndarray]:
+        """The run's weights {name: array}."""
+        self.manifest(spec)
+        return load_file(self.folder(spec) / _WEIGHTS)
+
+    def table(self, spec: Mapping, name: str) -> pd.DataFrame:
+        """One of the run's tables."""
+        self.manifest(spec)
+        return pd.read_parquet(self.folder(spec) / f"{name}.parquet")
+
+
+@contextmanager
+def whole_folder(place: Path) -> Iterator[Path]:
+    """A temporary folder that takes its place when the block ends, and vanishes if the block fails."""
+    place = Path(place)
+    temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if place.exists():
+            shutil.rmtree(place)
+        temporary.rename(place)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_manifest(folder: Path, content: dict) -> None:
+    """manifest.json of a folder: `content` and the SHA-256 of every file in it."""
+    files = {p.relative_to(folder).as_posix(): _sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    text = json.dumps({**content, "files": files}, indent=1, sort_keys=True)
+    (folder / _MANIFEST).write_text(text + "\n")
+
+
+def checked_manifest(folder: Path) -> dict:
+    """The manifest of a folder; ValueError if it is missing or a file is not the one it lists."""
+    path = Path(folder) / _MANIFEST
+    if not path.is_file():
+        raise ValueError(f"store: {path} is missing; the run is not there, train it again")
+    manifest = json.loads(path.read_text())
+    for name, digest in manifest["files"].items():
+        file = path.parent / name
+        if not file.is_file() or _sha256(file) != digest:
+            raise ValueError(f"store: {file} is missing or altered; delete {path.parent} and train it again")
+    return manifest
+
+
+def provenance() -> dict:
+    """Versions, machine and code revision that a result was made with."""
+    return {
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _VERSIONS},
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {platform.system()}",
+        "revision": _revision(),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except ModuleNotFoundError:
+        return "not installed"
+
+
+def _revision() -> str:
+    """The commit of the code, marked when the tree differs from it; "unknown" outside a checkout."""
+    here = Path(__file__).parent
+    git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

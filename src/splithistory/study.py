@@ -1,0 +1,401 @@
+"""The study: profiles become jobs, jobs become runs, runs become the tables that the chapters read.
+
+Floor 4. A profile names sizes, seeds and settings. Each pretrained model, each finetuned model and
+each measurement is a run of its own in the store, keyed by its specification, so whatever is finished
+is never done again and a measurement can change without training anything.
+"""
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from . import grid
+from .measure import SplitHistory, split_history
+from .recurrence import Recurrence, check_seed
+from .store import Store, checked_manifest, key, provenance, whole_folder, write_manifest
+
+ENGINE = 1  # raise when a change of code makes other weights from the same specification
+GOALS = {2: (0, 4), 4: (0, 2, 4, 6), 6: (0, 1, 2, 4, 5, 6)}  # the post's goals by n_good, outcomes s_{t+1}
+SIZES = {"18k": (32, 2), "53k": (56, 2), "144k": (76, 3), "402k": (128, 3)}  # name: (width, layers)
+TEMPERATURES = (0.0, 1.0)
+_HISTORY_SEED = 2**31 + 1  # histories that models are measured on: no study seed reaches it
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a study trains and how it measures.
+
+    sizes: names in SIZES; seeds: one independent replication each; pretraining, reinforcement:
+    settings of training.Pretraining and training.Reinforcement that differ from their defaults;
+    n_histories: histories of the exact measurement, in two halves; repeats, set_size: the post's
+    sampled procedure, 10 sets of 200.
+    """
+
+    sizes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    pretraining: dict = field(default_factory=dict)
+    reinforcement: dict = field(default_factory=dict)
+    n_histories: int = 40_000
+    repeats: int = 10
+    set_size: int = 200
+
+
+PROFILES = {
+    "smoke": Profile(("18k",), (0, 1), {"steps": 1200}, {"updates": 250}, n_histories=20_000),
+    "quick": Profile(("18k", "53k"), (0, 1, 2)),
+}
+
+
+def profile_named(name: str) -> Profile:
+    """The profile of that name; ValueError lists the allowed ones."""
+    if name not in PROFILES:
+        raise ValueError(f"profile: given {name!r}, allowed are {', '.join(PROFILES)}")
+    return PROFILES[name]
+
+
+# --- jobs -------------------------------------------------------------------------------------------
+
+
+def jobs(profile: Profile) -> list[grid.Job]:
+    """Every job of a profile, each after the ones it needs; a job's key is its run's."""
+    listed = []
+    for size in profile.sizes:
+        for seed in profile.seeds:
+            pretrained = _pretrain_spec(profile, size, check_seed(seed))
+            finetuned = [_reinforce_spec(profile, pretrained, goal) for goal in GOALS.values()]
+            for spec in (pretrained, *finetuned):
+                listed += [_job(spec), _job(_measure_spec(profile, spec))]
+    return listed
+
+
+def _pretrain_spec(profile: Profile, size: str, seed: int) -> dict:
+    width, layers = SIZES[size]
+    shape = {"width": width, "layers": layers}
+    return {
+        "kind": "pretrain",
+        "engine": ENGINE,
+        "size": size,
+        "seed": seed,
+        "architecture": shape,
+        "config": profile.pretraining,
+    }
+
+
+def _reinforce_spec(profile: Profile, pretrained: dict, goal: tuple[int, ...]) -> dict:
+    config = {**profile.reinforcement, "goal": list(goal)}
+    return {"kind": "reinforce", "engine": ENGINE, "arm": "sampled", "parent": pretrained, "config": config}
+
+
+def _measure_spec(profile: Profile, model: dict) -> dict:
+    settings = {name: getattr(profile, name) for name in ("n_histories", "repeats", "set_size")}
+    return {"kind": "measure", "engine": ENGINE, "model": model, **settings}
+
+
+def _job(spec: dict) -> grid.Job:
+    parent = spec.get("parent") or spec.get("model")
+    return grid.Job(key(spec), _label(spec), _seconds(spec), (key(parent),) if parent else (), spec)
+
+
+def _origin(spec: dict) -> dict:
+    """The pretrained model that a run goes back to."""
+    while spec["kind"] != "pretrain":
+        spec = spec.get("parent") or spec["model"]
+    return spec
+
+
+def _goal(spec: dict) -> tuple[int, ...]:
+    """The goal that a run's model was finetuned on; () for a pretrained one."""
+    model = spec.get("model", spec)
+    return tuple(model["config"].get("goal", ()))
+
+
+def _label(spec: dict) -> str:
+    origin, goal = _origin(spec), _goal(spec)
+    return f"{spec['kind']} {origin['size']} seed {origin['seed']}" + (f" n_good {len(goal)}" if goal else "")
+
+
+def _seconds(spec: dict) -> float:
+    """Estimated seconds on one core; fitted to the four sizes on one machine, good to a factor of two."""
+    width, layers = SIZES[_origin(spec)["size"]]
+    per_sample = 35e-6 + 1.45e-9 * 8.2 * width * width * layers
+    return _samples(spec) * per_sample
+
+
+def _samples(spec: dict) -> float:
+    """Training samples that a run costs; without gradient a sample costs a third."""
+    if spec["kind"] == "measure":
+        return (spec["n_histories"] + spec["repeats"] * spec["set_size"]) / 3
+    from .training import Pretraining, Reinforcement
+
+    config = (Pretraining if spec["kind"] == "pretrain" else Reinforcement)(**_settings(spec))
+    if spec["kind"] == "pretrain":
+        return config.steps * config.batch
+    return config.updates * (config.batch + config.maintenance_batch * (config.maintenance_rate > 0))
+
+
+def _settings(spec: dict) -> dict:
+    config = dict(spec["config"])
+    return config | {"goal": tuple(config["goal"])} if "goal" in config else config
+
+
+# --- work -------------------------------------------------------------------------------------------
+
+
+class Worker:
+    """Does one job: reads what it needs from the store and leaves its run there (picklable, for Dask)."""
+
+    def __init__(self, root: Path):
+        self.root = Path(root)
+
+    def __call__(self, spec: dict, report: grid.Report) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        start = time.perf_counter()
+        done = {"pretrain": self._pretrain, "reinforce": self._reinforce, "measure": self._measure}[
+            spec["kind"]
+        ](spec, report)
+        Store(self.root).save(spec, **done, seconds=round(time.perf_counter() - start, 2))
+
+    def _pretrain(self, spec: dict, report) -> dict:
+        from . import training
+
+        trained = training.pretrain(
+            _architecture(spec),
+            training.Pretraining(**_settings(spec)),
+            [spec["seed"]],
+            progress=_progress(report),
+        )
+        return _kept(trained)
+
+    def _reinforce(self, spec: dict, report) -> dict:
+        from . import training
+
+        origin = spec["parent"]
+        weights = {k: v[None] for k, v in Store(self.root).weights(origin).items()}
+        trained = training.reinforce(
+            _architecture(spec),
+            training.Reinforcement(**_settings(spec)),
+            weights,
+            [origin["seed"]],
+            progress=_progress(report),
+        )
+        return _kept(trained)
+
+    def _measure(self, spec: dict, report) -> dict:
+        import torch
+
+        from .training import action_logits, choose
+
+        weights = {k: torch.from_numpy(v[None]) for k, v in Store(self.root).weights(spec["model"]).items()}
+
+        def policies(histories):  # one forward pass serves every temperature
+            answer = action_logits(weights, _architecture(spec), histories)[0]
+            return {t: choose(answer, t) for t in TEMPERATURES}
+
+        report(0.1, "measuring")
+        return {"tables": measure_tables(policies, spec["n_histories"], spec["repeats"], spec["set_size"])}
+
+
+def measure_tables(policies, n_histories: int, repeats: int, set_size: int) -> dict[str, pd.DataFrame]:
+    """A model's whole measurement; policies(histories) -> {temperature: actions or probabilities}.
+
+    counts: half, temperature, m, a, count over n_histories drawn histories (exact, noise marginalised);
+    sampled: repeat, op, imp, and both futures' outcome shares by the post's procedure at temperature 0.
+    """
+    world = Recurrence()
+    counts = []
+    for half in range(2):
+        histories = world.histories(n_histories // 2, seed=[_HISTORY_SEED, half])
+        for temperature, answer in policies(histories).items():
+            table = split_history(histories, lambda _, answer=answer: answer, world).counts
+            m, a = np.nonzero(table)
+            rows = {"half": half, "temperature": temperature, "m": m, "a": a, "count": table[m, a]}
+            counts.append(pd.DataFrame(rows))
+    sampled = [_sampled_row(lambda h: policies(h)[0.0], world, repeat, set_size) for repeat in range(repeats)]
+    return {"counts": pd.concat(counts, ignore_index=True), "sampled": pd.DataFrame(sampled)}
+
+
+def _sampled_row(policy, world: Recurrence, repeat: int, set_size: int) -> dict:
+    histories = world.histories(set_size, seed=[_HISTORY_SEED, 2, repeat])
+    futures = split_history(histories, policy, world, method="sampled", seed=[_HISTORY_SEED, 3, repeat])
+    row = {"repeat": repeat, "op": futures.op, "imp": futures.imp}
+    row |= {f"f{k}": share for k, share in enumerate(futures.outcome_probs)}
+    mean = futures.action_probs @ futures.counterfactual_probs
+    return row | {f"f_prime{k}": share for k, share in enumerate(mean)}
+
+
+def _architecture(spec: dict):
+    from .transformer import Architecture
+
+    return Architecture(**_origin(spec)["architecture"])
+
+
+def _progress(report: grid.Report):
+    last = 0.0
+
+    def show(step: int, total: int, loss: np.ndarray) -> None:
+        nonlocal last
+        if time.perf_counter() - last > 0.5:  # a worker's message costs more than a step
+            last = time.perf_counter()
+            report(0.999 * step / total, f"loss {loss.mean():.3f}")
+
+    return show
+
+
+def _kept(trained) -> dict:
+    """A trained ensemble of one as the store keeps it."""
+    curves = pd.DataFrame({name: values[0] for name, values in trained.curves.items()})
+    return {"weights": {k: v[0] for k, v in trained.weights.items()}, "tables": {"curves": curves}}
+
+
+# --- running and publishing --------------------------------------------------------------------------
+
+
+def plan(profile: Profile, store: Store, workers: int) -> str:
+    """What a run of the profile would do: jobs by kind, done and to do, estimated time and disk."""
+    listed = jobs(profile)
+    missing = [job for job in listed if job.payload not in store]
+    lines = ["jobs         all   done  to do  minutes on one core"]
+    for kind in ("pretrain", "reinforce", "measure"):
+        total = sum(job.payload["kind"] == kind for job in listed)
+        to_do = [job.seconds for job in missing if job.payload["kind"] == kind]
+        lines.append(
+            f"{kind:<10} {total:>5} {total - len(to_do):>6} {len(to_do):>6} {sum(to_do) / 60:>20.1f}"
+        )
+    minutes = sum(job.seconds for job in missing) / 60 / max(1, workers)
+    disk = sum(_bytes(job.payload) for job in missing) / 1e6
+    lines.append(f"about {minutes:.1f} minutes (within a factor of two) with {workers or 'no'} workers")
+    lines.append(f"about {disk:.1f} MB in {store.root}")
+    return "\n".join(lines)
+
+
+def _bytes(spec: dict) -> int:
+    width, layers = SIZES[_origin(spec)["size"]]
+    weights = 0 if spec["kind"] == "measure" else 4 * (8.2 * width * width * layers + 32 * width)
+    return int(weights + 20_000)
+
+
+def run(profile: Profile, store: Store, *, workers: int | None = None, quiet: bool = False) -> int:
+    """Train and measure whatever of the profile the store lacks; returns how many jobs that was."""
+    missing = [job for job in jobs(profile) if job.payload not in store]
+    workers = grid.default_workers() if workers is None else workers
+    grid.run(missing, Worker(store.root), workers=workers, quiet=quiet)
+    return len(missing)
+
+
+def collect(profile: Profile, store: Store) -> "Study":
+    """The tables of a profile whose runs are all in the store."""
+    models, parts = [], {"curves": [], "counts": [], "sampled": []}
+    for job in jobs(profile):
+        spec = job.payload
+        if spec["kind"] == "measure":
+            continue
+        measured = _measure_spec(profile, spec)
+        model = len(models)
+        models.append(_model_row(model, spec, store))
+        curves = store.table(spec, "curves").melt("step", var_name="column", ignore_index=True)
+        for name, table in (
+            ("curves", curves),
+            *((n, store.table(measured, n)) for n in ("counts", "sampled")),
+        ):
+            parts[name].append(table.assign(model=model))
+    tables = {name: pd.concat(part, ignore_index=True) for name, part in parts.items()}
+    seconds = sum(store.manifest(job.payload)["seconds"] for job in jobs(profile))
+    manifest = {
+        "profile": _plain(profile),
+        "goals": {str(k): g for k, g in GOALS.items()},
+        "core_seconds": round(seconds, 1),
+    }
+    return Study(pd.DataFrame(models), manifest=manifest | provenance(), **tables)
+
+
+def _plain(profile: Profile) -> dict:
+    return json.loads(json.dumps(profile.__dict__))
+
+
+def _model_row(model: int, spec: dict, store: Store) -> dict:
+    origin, goal = _origin(spec), _goal(spec)
+    manifest = store.manifest(spec)
+    return {
+        "model": model,
+        "run": key(spec),
+        "stage": "finetuned" if goal else "pretrained",
+        "arm": spec.get("arm", "pretrained"),
+        "size": origin["size"],
+        "n_parameters": _architecture(spec).n_parameters,
+        "seed": origin["seed"],
+        "n_good": len(goal),
+        "seconds": manifest["seconds"],
+    }
+
+
+@dataclass
+class Study:
+    """What the chapters read.
+
+    models: a row a model (stage, arm, size, n_parameters, seed, n_good; n_good 0 is pretrained);
+    curves: model, step, column, value (losses in nats); counts: model, half, temperature, m, a, count;
+    sampled: model, repeat, op, imp and outcome shares by the post's procedure, in nats;
+    manifest: how it was made.
+    """
+
+    models: pd.DataFrame
+    curves: pd.DataFrame
+    counts: pd.DataFrame
+    sampled: pd.DataFrame
+    manifest: dict
+
+    _TABLES = ("models", "curves", "counts", "sampled")
+
+    def measured(self, model: int, *, temperature: float = 0.0, half: int | None = None) -> SplitHistory:
+        """The exact measurement of a model: its table of counts in the world, both halves or one."""
+        world = Recurrence()
+        rows = self._counts.get_group((model, temperature))
+        rows = rows if half is None else rows[rows["half"] == half]
+        counts = np.zeros(world.table.shape[:2])
+        np.add.at(counts, (rows["m"], rows["a"]), rows["count"])
+        return SplitHistory(counts, world.table)
+
+    def curve(self, model: int, column: str) -> tuple[np.ndarray, np.ndarray]:
+        """(step, value) of one column of a model's curves."""
+        rows = self.curves[(self.curves["model"] == model) & (self.curves["column"] == column)]
+        return rows["step"].to_numpy(), rows["value"].to_numpy()
+
+    @cached_property
+    def _counts(self):
+        return self.counts.groupby(["model", "temperature"])
+
+    def publish(self, folder: Path, command: str) -> None:
+        """Write tables and manifest to `folder`, whole or not at all."""
+        with whole_folder(Path(folder)) as temporary:
+            for name in self._TABLES:
+                getattr(self, name).to_parquet(temporary / f"{name}.parquet", index=False, compression="zstd")
+            write_manifest(temporary, {**self.manifest, "command": command})
+
+
+def results_root() -> Path:
+    """Where published results lie: `$SPLITHISTORY_RESULTS`, else `results/` of the checkout."""
+    return Path(os.environ.get("SPLITHISTORY_RESULTS") or Path(__file__).resolve().parents[2] / "results")
+
+
+def load(name: str, *, fresh: bool = False, store: Store | None = None) -> Study:
+    """The study of a profile: published tables, or trained here.
+
+    With fresh=True, or if nothing is published for the profile, its runs are taken from the store and
+    whatever is missing there is trained first (quick: minutes).
+    """
+    profile = profile_named(name)
+    folder = results_root() / name
+    if not fresh and folder.is_dir():
+        manifest = checked_manifest(folder)
+        return Study(*(pd.read_parquet(folder / f"{table}.parquet") for table in Study._TABLES), manifest)
+    store = store or Store()
+    run(profile, store)
+    return collect(profile, store)

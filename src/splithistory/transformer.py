@@ -1,0 +1,221 @@
+"""The policy: an ensemble of small encoder-only transformers that reads 20 tokens and answers with one.
+
+Every weight carries a leading axis of independent members, so that a row of the study's grid trains
+as one batched program; a single model is an ensemble of one. Names and orientation of the weights
+are those of `torch.nn.TransformerEncoder(norm_first=True)`, and so are the logits (a test holds them
+together). Only the last position is read out, so the last layer computes a single query.
+
+Shapes: E members, B histories, T tokens, D width, H heads, V tokens of the alphabet.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+_LAYER = "layers.{}."
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Shape of one member.
+
+    width: residual stream D; layers: pre-norm blocks; heads: attention heads (width must divide by
+    them); context: tokens read; n_tokens: V, input and output alphabet; expansion: feed-forward width over D.
+    """
+
+    width: int
+    layers: int
+    heads: int = 4
+    context: int = 20
+    n_tokens: int = 16
+    expansion: int = 2
+
+    def __post_init__(self):
+        if min(self.width, self.layers, self.heads, self.context, self.n_tokens, self.expansion) < 1:
+            raise ValueError(f"architecture: given {self}, allowed are integers >= 1")
+        if self.width % (2 * self.heads) and self.width % self.heads:
+            raise ValueError(f"width: given {self.width}, allowed are multiples of heads = {self.heads}")
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each weight of one member, by name."""
+        d, hidden = self.width, self.width * self.expansion
+        layer = {
+            "self_attn.in_proj_weight": (3 * d, d),
+            "self_attn.in_proj_bias": (3 * d,),
+            "self_attn.out_proj.weight": (d, d),
+            "self_attn.out_proj.bias": (d,),
+            "linear1.weight": (hidden, d),
+            "linear1.bias": (hidden,),
+            "linear2.weight": (d, hidden),
+            "linear2.bias": (d,),
+            "norm1.weight": (d,),
+            "norm1.bias": (d,),
+            "norm2.weight": (d,),
+            "norm2.bias": (d,),
+        }
+        shapes = {"embedding.weight": (self.n_tokens, d)}
+        for i in range(self.layers):
+            shapes |= {_LAYER.format(i) + name: shape for name, shape in layer.items()}
+        return shapes | {"readout.weight": (self.n_tokens, d), "readout.bias": (self.n_tokens,)}
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trained parameters of one member."""
+        return sum(math.prod(shape) for shape in self.shapes().values())
+
+
+def stream(seed, purpose: str, device="cpu") -> torch.Generator:
+    """A random stream of its own for each (seed, purpose); seed: an integer >= 0, or several."""
+    entropy = [*np.atleast_1d(seed).tolist(), *purpose.encode()]
+    state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(state >> np.uint64(1)))
+
+
+def initialise(architecture: Architecture, seeds, *, dtype=torch.float32) -> dict[str, torch.Tensor]:
+    """Fresh weights {name: (E, ...)}, one member a seed, drawn as PyTorch's own layers draw theirs."""
+    members = [_initial_member(architecture, stream(seed, "init")) for seed in seeds]
+    return {name: torch.stack([m[name] for m in members]).to(dtype) for name in members[0]}
+
+
+def _initial_member(architecture: Architecture, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    weights = {}
+    for name, shape in architecture.shapes().items():
+        if name.startswith("embedding"):
+            weights[name] = torch.randn(shape, generator=generator)
+        elif "norm" in name or "_proj.bias" in name or "_proj_bias" in name:
+            weights[name] = torch.full(shape, float("norm" in name and name.endswith("weight")))
+        else:
+            # Xavier for the fused query-key-value projection, 1/sqrt(inputs) for the rest
+            inputs = architecture.width * (architecture.expansion if "linear2" in name else 1)
+            bound = math.sqrt(6 / sum(shape)) if "in_proj" in name else 1 / math.sqrt(inputs)
+            weights[name] = (torch.rand(shape, generator=generator) * 2 - 1) * bound
+    return weights
+
+
+def positions(context: int, width: int) -> torch.Tensor:
+    """Fixed sinusoidal position code (T, D)."""
+    angle = torch.arange(context)[:, None] * torch.exp(
+        torch.arange(0, width, 2) * (-math.log(10_000) / width)
+    )
+    return torch.stack([angle.sin(), angle.cos()], -1).reshape(context, -1)[:, :width]
+
+
+class Dropout:
+    """Inverted dropout whose masks come from one random stream a member (so members do not interfere)."""
+
+    def __init__(self, rate: float, generators: list[torch.Generator]):
+        if not 0 <= rate < 1:
+            raise ValueError(f"dropout: given {rate}, allowed is [0, 1)")
+        self.rate, self.generators = rate, generators
+
+    def masks(self, sizes: list[tuple[int, ...]], dtype: torch.dtype) -> list[torch.Tensor] | list[None]:
+        """One mask `(E, *size)` for each size, entries 0 or 1/(1 − rate)."""
+        if self.rate == 0:
+            return [None] * len(sizes)
+        counts = [math.prod(size) for size in sizes]
+        words = -(-sum(counts) // 4)
+        # four 16-bit draws a 64-bit word: the rate is resolved to 2^-16
+        raw = torch.stack([self._words(words, g) for g in self.generators]).view(torch.int16)
+        threshold = round(self.rate * 2**16) - 2**15
+        flat = (raw >= threshold).to(dtype).mul_(1 / (1 - self.rate))
+        parts = flat[:, : sum(counts)].split(counts, dim=1)
+        return [part.reshape(-1, *size) for part, size in zip(parts, sizes, strict=True)]
+
+    @staticmethod
+    def _words(n: int, generator: torch.Generator) -> torch.Tensor:
+        words = torch.empty(n, dtype=torch.int64, device=generator.device)
+        return words.random_(-(2**63), None, generator=generator)
+
+
+def logits(weights: dict, architecture: Architecture, tokens: torch.Tensor, dropout: Dropout | None = None):
+    """Next-token logits (E, B, V) of each member for its own histories, tokens (E, B, T)."""
+    a = architecture
+    e, b, t = tokens.shape
+    if t != a.context:
+        raise ValueError(f"tokens: {t} a history, allowed is the context of {a.context}")
+    embedding = weights["embedding.weight"]
+    code = positions(t, a.width).to(embedding)
+    x = F.one_hot(tokens.long(), a.n_tokens).to(embedding.dtype).reshape(e, b * t, a.n_tokens) @ embedding
+    x = (x.view(e, b, t, a.width) + code).reshape(e, b * t, a.width)  # (E, B·T, D)
+    masks = iter(dropout.masks(_mask_sizes(a, b), x.dtype)) if dropout else iter([None] * 3 * a.layers)
+    for i in range(a.layers):
+        layer = {name: weights[_LAYER.format(i) + name] for name in _layer_names(weights)}
+        x = _block(x, layer, a, (e, b, t), masks, last=i == a.layers - 1)
+    return _linear(x, weights["readout.weight"], weights["readout.bias"])  # (E, B, V)
+
+
+def _layer_names(weights: dict) -> list[str]:
+    prefix = _LAYER.format(0)
+    return [name.removeprefix(prefix) for name in weights if name.startswith(prefix)]
+
+
+def _mask_sizes(a: Architecture, batch: int) -> list[tuple[int, int]]:
+    """Sizes of the three masks of each block: attention branch, hidden neurons, feed-forward branch."""
+    sizes = []
+    for i in range(a.layers):
+        rows = batch if i == a.layers - 1 else batch * a.context
+        sizes += [(rows, a.width), (rows, a.width * a.expansion), (rows, a.width)]
+    return sizes
+
+
+def _block(x, layer, a: Architecture, shape, masks, *, last: bool):
+    """One pre-norm block: (E, B·T, D) -> the same, or (E, B, D) for the last, which answers one query."""
+    e, b, t = shape
+    attended = _attention(
+        _normalise(x, layer, "norm1", "self_attn.in_proj_weight", "self_attn.in_proj_bias"),
+        layer,
+        a,
+        shape,
+        last=last,
+    )
+    if last:
+        x = x.view(e, b, t, a.width)[:, :, -1]
+    x = _residual(x, attended, next(masks))
+    hidden = torch.relu(_project(_normalise(x, layer, "norm2", "linear1.weight", "linear1.bias")))
+    mask = next(masks)
+    hidden = hidden if mask is None else hidden * mask
+    return _residual(x, _linear(hidden, layer["linear2.weight"], layer["linear2.bias"]), next(masks))
+
+
+def _attention(normed, layer, a: Architecture, shape, *, last: bool):
+    e, b, t = shape
+    x, weight, bias = normed
+    d, h = a.width, a.heads
+
+    def heads(y, length):  # (E, B·L, D) -> (E·B, H, L, D/H)
+        return y.reshape(e * b, length, h, d // h).transpose(1, 2)
+
+    if last:
+        query = _linear(x.view(e, b, t, d)[:, :, -1], weight[:, :d], bias[:, :d])
+        key, value = _linear(x, weight[:, d:], bias[:, d:]).chunk(2, -1)
+        length = 1
+    else:
+        query, key, value = _linear(x, weight, bias).chunk(3, -1)
+        length = t
+    scores = heads(query * (d // h) ** -0.5, length) @ heads(key, t).transpose(-1, -2)
+    out = torch.softmax(scores, -1) @ heads(value, t)
+    out = out.transpose(1, 2).reshape(e, b * length, d)
+    return _linear(out, layer["self_attn.out_proj.weight"], layer["self_attn.out_proj.bias"])
+
+
+def _normalise(x, layer, norm: str, weight: str, bias: str):
+    """Layer norm before a projection, its gain and shift folded into the (small) projection."""
+    gain, shift = layer[norm + ".weight"], layer[norm + ".bias"]
+    folded = layer[weight] * gain[:, None]
+    offset = layer[bias] + (layer[weight] @ shift[..., None]).squeeze(-1)
+    return F.layer_norm(x, x.shape[-1:]), folded, offset
+
+
+def _project(normed):
+    return _linear(*normed)
+
+
+def _linear(x, weight, bias):
+    return torch.baddbmm(bias[:, None], x, weight.transpose(1, 2))
+
+
+def _residual(x, branch, mask):
+    return x + branch if mask is None else torch.addcmul(x, branch, mask)

@@ -1,0 +1,204 @@
+"""Parameters are refused before a kernel starts; what comes out is whole or not there."""
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+from splithistory import chapters
+from splithistory.chapters import BookError, Parameter
+from splithistory.study import PROFILES
+
+KNOWN = {
+    p.name: p
+    for p in (
+        Parameter("seed", 0),
+        Parameter("profile", "quick"),
+        Parameter("fresh", False),
+        Parameter("steps", 100),
+        Parameter("rate", 0.5),
+        Parameter("label", "plain"),
+    )
+}
+
+
+@pytest.fixture
+def no_kernel(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a kernel was started")
+
+    monkeypatch.setattr(chapters.papermill, "execute_notebook", refuse)
+
+
+def notebook(*sources, tags=("parameters",)):
+    cells = [nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)}) for source in sources]
+    return nbformat.v4.new_notebook(cells=cells)
+
+
+def printed(notebook):
+    return [o.text for c in notebook.cells if c.cell_type == "code" for o in c.outputs if "text" in o]
+
+
+# --- parameters --------------------------------------------------------------------------------
+
+
+def test_parameters_are_read_with_their_help():
+    known = chapters.parameters(notebook('seed = 0  # its help\nrate = -1e-3\nlabel = "a # b"\nfresh = True'))
+    assert list(known.values()) == [
+        Parameter("seed", 0, "its help"),
+        Parameter("rate", -1e-3),
+        Parameter("label", "a # b"),
+        Parameter("fresh", True),
+    ]
+
+
+@pytest.mark.parametrize("line", ["sizes = [1, 2]", "a = b = 1", "seed = int(3)", "print(1)", "x[0] = 1"])
+def test_only_scalars_are_parameters(line):
+    with pytest.raises(ValueError, match="allowed one `name = scalar` per line"):
+        chapters.parameters(notebook(line))
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "allowed"),
+    [
+        ("seed", "1e3", "an integer >= 0"),
+        ("seed", 1e3, "an integer >= 0"),
+        ("seed", "-1", "an integer >= 0"),
+        ("seed", True, "an integer >= 0"),
+        ("seed", "three", "an integer >= 0"),
+        ("steps", "0", "an integer > 0"),
+        ("steps", "[1]", "an integer > 0"),
+        ("rate", "nan", "a finite number"),
+        ("rate", "1e999", "a finite number"),
+        ("fresh", "1", "true or false"),
+        ("fresh", "yes", "true or false"),
+        ("label", 3, "a text"),
+        ("profile", "nope", f"one of {', '.join(PROFILES)}"),
+    ],
+)
+def test_bad_values_are_refused_in_one_line(name, given, allowed):
+    with pytest.raises(ValueError) as error:
+        chapters.check(KNOWN, {name: given})
+    assert str(error.value) == f"{name}: given {given}, allowed {allowed}"
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match=r"^sede: not a parameter of book/index, allowed seed, .*label$"):
+        chapters.check(KNOWN, {"sede": 3}, "book/index")
+
+
+def test_texts_are_read_as_the_literals_they_spell():
+    texts = {"seed": "3", "profile": "smoke", "fresh": "true", "steps": "7", "rate": "1e-3", "label": "7"}
+    values = {"seed": 3, "profile": "smoke", "fresh": True, "steps": 7, "rate": 1e-3, "label": "7"}
+    assert chapters.check(KNOWN, texts) == chapters.check(KNOWN, values) == values
+
+
+# --- chapters ----------------------------------------------------------------------------------
+
+
+def test_pages_and_chapters_follow_the_table_of_contents(small_book):
+    assert chapters.pages(small_book) == ["book/index", "book/part/second", "book/part/plain"]
+    assert chapters.chapters(small_book) == ["book/index", "book/part/second"]
+
+
+@pytest.mark.parametrize("name", ["second", "part/second", "book/part/second", "book/part/second.md"])
+def test_a_chapter_is_found_by_the_end_of_its_path(small_book, name):
+    assert chapters.find_chapter(name, small_book) == "book/part/second"
+
+
+@pytest.mark.parametrize("name", ["third", "econd", "plain", ""])
+def test_an_unknown_chapter_is_refused(small_book, name):
+    with pytest.raises(ValueError, match=f"^chapter: given {name}, allowed one of index, part/second$"):
+        chapters.find_chapter(name, small_book)
+
+
+def test_a_page_without_a_source_is_refused(small_book):
+    (small_book / "book/part/plain.md").unlink()
+    with pytest.raises(ValueError, match=r"_toc.yml: .*book/part/plain"):
+        chapters.chapters(small_book)
+
+
+def test_the_book_is_found_from_inside_it_and_from_elsewhere(small_book, tmp_path, monkeypatch):
+    monkeypatch.chdir(small_book / "book/part")
+    assert chapters.project_root() == small_book
+    monkeypatch.chdir(tmp_path)
+    assert chapters.project_root() == ROOT
+
+
+def test_bad_input_starts_no_kernel_and_leaves_nothing(small_book, tmp_path, no_kernel):
+    for given in ({"seed": "1e3"}, {"nope": 1}):
+        with pytest.raises(ValueError):
+            chapters.execute("index", given, tmp_path / "out.ipynb", root=small_book)
+        with pytest.raises(ValueError):
+            chapters.book(given, tmp_path / "_build", root=small_book)
+    assert not (tmp_path / "out.ipynb").exists() and not (tmp_path / "_build").exists()
+
+
+def test_execute_injects_only_what_differs(small_book, tmp_path):
+    given = {"seed": "2", "size": "3"}
+    executed = chapters.execute("index", given, tmp_path / "a/out.ipynb", root=small_book)
+    injected = [c.source for c in executed.cells if "injected-parameters" in c.metadata.get("tags", [])]
+    assert injected == ["# Parameters\nseed = 2\n"]
+    written = nbformat.read(tmp_path / "a/out.ipynb", as_version=4)
+    assert printed(written) == ["total 9\n", "no store\n"]
+    assert "papermill" not in str(written.metadata) + str([c.metadata for c in written.cells])
+
+
+def test_a_failing_cell_is_named_and_leaves_no_output(small_book, tmp_path):
+    page = small_book / "book/part/second.md"
+    page.write_text(page.read_text().replace("plt.subplots()", "1 / 0"))
+    with pytest.raises(BookError) as error:
+        chapters.execute("second", {}, tmp_path / "out.ipynb", root=small_book)
+    assert str(error.value) == (
+        "book/part/second: code cell 2 at `_, axes = 1 / 0`: ZeroDivisionError: division by zero"
+    )
+    assert list(tmp_path.glob("*out*")) == []
+
+
+# --- the book ----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_book_stays_whole_when_a_later_build_fails(small_book, tmp_path):
+    build = tmp_path / "_build"
+    index = chapters.book({"seed": 4}, build, root=small_book)
+    assert index == build / "html/index.html" and index.is_file()
+    page = (build / "html/book/index.html").read_text()
+    assert "total 15" in page and "no store" in page and "injected-parameters" in page
+
+    source = small_book / "book/part/second.md"
+    good = source.read_text()
+    for bad, message in [
+        (good.replace("plt.show()", "raise KeyError('x')"), "book/part/second: code cell 2 at"),
+        (good + "\n{ref}`nowhere`\n", "book/part/second.ipynb.*WARNING.*nowhere"),
+        (good.replace("plt.show()", "import sys; sys.stderr.write('oh')"), "code cell 2 wrote to stderr: oh"),
+    ]:
+        source.write_text(bad)
+        with pytest.raises(BookError, match=message) as error:
+            chapters.book({}, build, root=small_book)
+        assert "\n" not in str(error.value)
+        assert (build / "html/book/index.html").read_text() == page
+
+
+@pytest.mark.slow
+def test_fresh_hands_an_empty_store_to_the_chapters(small_book, tmp_path):
+    (tmp_path / "_build/store/old").mkdir(parents=True)
+    chapters.book({"fresh": True}, tmp_path / "_build", root=small_book)
+    executed = nbformat.read(tmp_path / "_build/stage/book/index.ipynb", as_version=4)
+    assert printed(executed) == ["total 3\n", "store\n"]
+    assert not (tmp_path / "_build/store/old").exists()
+
+
+# --- references --------------------------------------------------------------------------------
+
+
+def test_references_are_the_same_bytes_every_time(small_book, tmp_path):
+    stale = tmp_path / "reference/part/gone.ipynb"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    paths = chapters.reference(tmp_path / "reference", root=small_book)
+    first = [path.read_bytes() for path in paths]
+    chapters.reference(tmp_path / "reference", root=small_book)
+    assert [path.read_bytes() for path in paths] == first
+    assert sorted(tmp_path.rglob("*.ipynb")) == sorted(paths) and len(paths) == 2
+    figure = nbformat.read(paths[1], as_version=4).cells[-2].outputs
+    assert [list(output.data) for output in figure] == [["text/plain"]]

@@ -1,0 +1,86 @@
+"""The command line: one line for a mistake, help everywhere, and a quick start."""
+
+import subprocess
+import sys
+
+import pytest
+
+from splithistory import chapters, cli
+
+
+@pytest.mark.parametrize("command", [[], ["study"], ["chapter"], ["book"], ["reference"]])
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*command, "--help"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: splithistory")
+
+
+@pytest.mark.parametrize(
+    "line", ["", "nope", "book --nope", "study", "chapter x -p seed", "study --workers x"]
+)
+def test_bad_usage_is_one_line(line, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(line.split())
+    out, err = capsys.readouterr()
+    assert stop.value.code == 2 and not out
+    assert err.startswith("splithistory: error: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("chapter nope", "chapter: given nope, allowed one of index, part/second"),
+        ("chapter index -p seed 1e3", "seed: given 1e3, allowed an integer >= 0"),
+        ("chapter index -p seed -1", "seed: given -1, allowed an integer >= 0"),
+        ("chapter second -p size 3", "size: not a parameter of book/part/second, allowed seed, steps"),
+        ("book -p n 3", "n: not a parameter of any chapter, allowed seed, size, noise, fresh, label, steps"),
+        ("book -p steps 0", "steps: given 0, allowed an integer > 0"),
+    ],
+)
+def test_bad_values_are_one_line_and_leave_nothing(line, message, small_book, monkeypatch, capsys):
+    monkeypatch.chdir(small_book)
+    assert cli.main(line.split()) == 2
+    assert capsys.readouterr().err == f"splithistory: error: {message}\n"
+    assert not (small_book / "_build").exists()
+
+
+def test_chapter_executes_lists_and_explains(small_book, monkeypatch, capsys):
+    monkeypatch.chdir(small_book)
+    assert cli.main(["chapter"]) == 0
+    assert capsys.readouterr().out.split() == ["index", "part/second"]
+    assert cli.main(["chapter", "second", "--list"]) == 0
+    assert capsys.readouterr().out.split() == "seed 0 the random seed steps 2".split()
+    assert cli.main("chapter second -p steps 3 --output out".split()) == 0
+    assert capsys.readouterr().out == "out/part/second.ipynb\n"
+    assert "steps = 3" in (small_book / "out/part/second.ipynb").read_text()
+
+
+def test_book_passes_its_options_on(monkeypatch, capsys, tmp_path):
+    calls = []
+    monkeypatch.setattr(chapters, "book", lambda given, store: calls.append((given, store)) or "page")
+    options = ["-p", "seed", "3", "--profile", "smoke", "--fresh", "--store", str(tmp_path)]
+    assert cli.main(["book", *options]) == 0
+    assert cli.main(["book"]) == 0
+    assert calls == [({"seed": "3", "profile": "smoke", "fresh": True}, tmp_path), ({}, None)]
+    assert capsys.readouterr().out == "page\npage\n"
+
+
+def test_a_failed_chapter_is_one_line_and_status_one(monkeypatch, capsys):
+    def fail(given, store):
+        raise chapters.BookError("book/index: code cell 2: KeyError: 'x'")
+
+    monkeypatch.setattr(chapters, "book", fail)
+    assert cli.main(["book"]) == 1
+    assert capsys.readouterr().err == "splithistory: error: book/index: code cell 2: KeyError: 'x'\n"
+
+
+def test_starting_up_does_not_import_torch():
+    code = "import sys, splithistory.chapters, splithistory.cli; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_module_is_the_command():
+    command = [sys.executable, "-m", "splithistory", "book", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("usage: splithistory book")

@@ -1,0 +1,227 @@
+"""Split-history measures against brute force, their identities, and their failures."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from splithistory import Recurrence, SplitHistory, information, split_history
+from splithistory.measure import Futures
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def random_world(seed, *, n=12, n_actions=4, n_outcomes=5, stochastic=True):
+    """N histories (their own numbers), a tabular policy and a tabular world with no empty cell."""
+    rng = np.random.default_rng(seed)
+    world = rng.dirichlet(np.ones(n_outcomes), size=(n, n_actions))
+    policy = rng.dirichlet(np.full(n_actions, 0.5), size=n)
+    if not stochastic:
+        policy = np.eye(n_actions)[policy.argmax(1)]
+    histories = np.arange(n)[:, None]
+    return histories, policy, lambda h, a: world[h[:, 0], a]
+
+
+def brute_force(histories, policy, world, condition):
+    """The definition as a double loop over histories: Op and Imp in nats."""
+    n, n_actions = policy.shape
+    outcome = [[world(histories[i : i + 1], np.array([a]))[0] for a in range(n_actions)] for i in range(n)]
+    f = sum(policy[i, a] * outcome[i][a] for i in range(n) for a in range(n_actions)) / n
+    op = imp = 0.0
+    for j in range(n):
+        given_action = [sum(outcome[i][a] for i in range(n)) / n for a in range(n_actions)]
+        if condition == "history":
+            futures = [(1.0, sum(policy[j, a] * given_action[a] for a in range(n_actions)))]
+        else:
+            futures = [(policy[j, a], given_action[a]) for a in range(n_actions)]
+        for weight, d in futures:
+            op += weight * -(d * np.log(d)).sum() / n
+            imp += weight * (f * np.log(f / d)).sum() / n
+    return op + (f * np.log(f)).sum(), imp
+
+
+@pytest.mark.parametrize("condition", ["action", "history"])
+@pytest.mark.parametrize("stochastic", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_exact_measure_equals_the_double_loop_over_histories(seed, stochastic, condition):
+    histories, policy, world = random_world(seed, stochastic=stochastic)
+    measured = split_history(histories, lambda h: policy[h[:, 0]], world, condition=condition)
+    assert (measured.op, measured.imp) == pytest.approx(
+        brute_force(histories, policy, world, condition), abs=1e-12
+    )
+
+
+def test_the_two_readings_of_the_condition_differ_for_a_stochastic_policy_and_only_there():
+    for stochastic in (False, True):
+        histories, policy, world = random_world(0, stochastic=stochastic)
+        by = {
+            c: split_history(histories, lambda h, p=policy: p[h[:, 0]], world, condition=c).op
+            for c in ("action", "history")
+        }
+        assert (abs(by["action"] - by["history"]) > 1e-3) == stochastic
+
+
+def test_a_world_with_classes_gives_the_same_as_the_world_as_a_plain_function():
+    world = Recurrence()
+    histories = world.histories(300, 20, seed=1)
+    by_class = split_history(histories, world.next_probs, world)
+    by_call = split_history(histories, world.next_probs, lambda h, a: world.outcome_probs(h, a), n_actions=16)
+    assert by_class.counts.shape == (16, 16) and by_call.counts.shape == (300, 16)
+    assert (by_class.op, by_class.imp) == pytest.approx((by_call.op, by_call.imp), abs=1e-12)
+
+
+def test_the_sampled_procedure_converges_to_the_exact_measure():
+    world = Recurrence()
+    histories = world.histories(4000, 20, seed=2)
+    policy = np.random.default_rng(0).dirichlet(np.full(16, 0.3), size=16)
+    exact = split_history(histories, lambda h: policy[world.classes(h)], world)
+    sampled = split_history(histories, lambda h: policy[world.classes(h)], world, method="sampled", seed=3)
+    # plug-in bias (K-1)/2N of each entropy and about sqrt(K)/sqrt(N) of noise
+    assert sampled.op == pytest.approx(exact.op, abs=0.02)
+    assert sampled.imp == pytest.approx(exact.imp, abs=0.02)
+    assert sampled.success((0, 4)) == pytest.approx(exact.success((0, 4)), abs=0.03)
+
+
+def test_the_sampled_procedure_is_biased_upward_in_impact_at_200_histories():
+    world = Recurrence()
+    truth = split_history(world.histories(200_000, 20, seed=8), world.next_probs, world).imp
+    imps = [
+        split_history(
+            world.histories(200, 20, seed=[9, k]), world.next_probs, world, method="sampled", seed=k
+        ).imp
+        for k in range(60)
+    ]
+    # plug-in KL between two samples of 200 over 8 outcomes: of the order of (K-1)/N = 0.035 too much
+    assert np.mean(imps) - truth == pytest.approx(7 / 200, rel=0.5)
+
+
+@settings(max_examples=200)
+@given(seeds, st.sampled_from([(0,), (1, 3), (0, 1, 2, 4)]))
+def test_both_decompositions_add_up(seed, goal):
+    histories, policy, world = random_world(seed)
+    measured = split_history(histories, lambda h: policy[h[:, 0]], world)
+    t = measured.decomposition(goal)
+    op = t["op_success_rate"] + t["op_within_success"] + t["op_within_failure"] - t["delta"]
+    imp = t["imp_success_rate"] + t["imp_within_success"] + t["imp_within_failure"]
+    assert measured.op == pytest.approx(op, abs=1e-12)
+    assert measured.imp == pytest.approx(imp, abs=1e-12)
+
+
+@settings(max_examples=200)
+@given(seeds, st.sampled_from([(0,), (1, 3), (0, 1, 2, 4)]))
+def test_bounds_hold_for_every_policy(seed, goal):
+    histories, policy, world = random_world(seed)
+    measured = split_history(histories, lambda h: policy[h[:, 0]], world)
+    assert measured.delta >= -1e-12
+    assert measured.op >= measured.implied_op(goal) - measured.delta - 1e-12
+    assert measured.imp >= measured.decomposition(goal)["imp_success_rate"] - 1e-12
+    assert measured.decomposition(goal)["imp_success_rate"] >= measured.imp_min(goal) - 1e-12
+
+
+@given(seeds)
+def test_a_policy_that_ignores_its_input_has_neither_op_nor_imp(seed):
+    histories, _, world = random_world(seed, stochastic=False)
+    measured = split_history(histories, lambda h: np.full(len(h), 2), world, n_actions=4)
+    assert measured.op == pytest.approx(0, abs=1e-12)
+    assert measured.imp == pytest.approx(0, abs=1e-12)
+
+
+@given(seeds)
+def test_impact_with_only_success_and_failure_as_outcomes_is_its_lower_bound_given_the_action(seed):
+    histories, policy, world = random_world(seed, n_outcomes=2)
+    measured = split_history(histories, lambda h: policy[h[:, 0]], world)
+    assert measured.imp == pytest.approx(measured.decomposition((0,))["imp_success_rate"], abs=1e-12)
+
+
+def test_an_action_that_is_never_played_does_not_make_impact_infinite():
+    futures = Futures([1.0, 0.0], [0.5, 0.5], [[0.5, 0.5], [1.0, 0.0]])
+    assert futures.imp == 0
+
+
+def test_impact_is_infinite_where_a_counterfactual_lacks_an_outcome():
+    assert Futures([0.5, 0.5], [0.5, 0.5], [[0.5, 0.5], [1.0, 0.0]]).imp == np.inf
+
+
+def test_two_halves_add_up_to_the_whole():
+    world = Recurrence()
+    histories = world.histories(400, 20, seed=3)
+    whole = split_history(histories, world.next_probs, world)
+    halves = split_history(histories[:200], world.next_probs, world) + split_history(
+        histories[200:], world.next_probs, world
+    )
+    assert halves.n_histories == 400
+    assert halves.imp == pytest.approx(whole.imp, abs=1e-12)
+
+
+def test_interval_of_a_strong_policy_covers_the_truth_about_as_often_as_it_says():
+    world = Recurrence()
+    best = world.table[:, :, [0, 4]].sum(-1).argmax(1)
+    rng = np.random.default_rng(0)
+    truth = SplitHistory(np.eye(16)[best] * world.class_shares()[:, None], world.table).op
+    covered = 0
+    for _ in range(200):
+        counts = np.eye(16)[best] * rng.multinomial(2000, world.class_shares())[:, None]
+        low, high = SplitHistory(counts, world.table).interval("op")
+        covered += low <= truth <= high
+    assert 0.90 <= covered / 200 <= 0.99
+
+
+def test_interval_takes_a_function_of_the_measurement():
+    world = Recurrence()
+    measured = split_history(world.histories(500, 20, seed=4), world.next_probs, world)
+    low, high = measured.interval(lambda m: m.success((0, 4)))
+    assert low < measured.success((0, 4)) < high
+
+
+HISTORIES = np.zeros((3, 20), int)
+WORLD = Recurrence()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: split_history(HISTORIES[:0], WORLD.next_probs, WORLD), r"histories: shape \(0, 20\)"),
+        (
+            lambda: split_history(HISTORIES, lambda h: np.zeros(2, int), WORLD),
+            r"policy: returned shape \(2,\) of int64",
+        ),
+        (
+            lambda: split_history(HISTORIES, lambda h: np.zeros(3), WORLD),
+            r"policy: returned shape \(3,\) of float64",
+        ),
+        (
+            lambda: split_history(HISTORIES, lambda h: np.full(3, 16), WORLD),
+            "policy: actions 16 to 16, allowed is 0..15",
+        ),
+        (
+            lambda: split_history(HISTORIES, lambda h: np.full((3, 16), 0.1), WORLD),
+            r"policy: row \[0\] sums to 1.6",
+        ),
+        (lambda: split_history(HISTORIES, lambda h: np.full((3, 16), np.nan), WORLD), "policy: entry"),
+        (
+            lambda: split_history(HISTORIES, lambda h: np.zeros(3, int), lambda h, a: a),
+            "world: returned shape",
+        ),
+        (lambda: split_history(HISTORIES, WORLD.next_probs, WORLD, method="guess"), "method: given 'guess'"),
+        (lambda: split_history(HISTORIES, WORLD.next_probs, WORLD, condition="x"), "condition: given 'x'"),
+        (lambda: split_history(HISTORIES, WORLD.next_probs, WORLD, method="sampled"), "seed: none given"),
+        (lambda: SplitHistory(np.zeros((2, 2)), np.full((2, 2, 3), 1 / 3)), "counts: negative or all zero"),
+        (lambda: SplitHistory(np.ones((2, 3)), np.full((2, 2, 3), 1 / 3)), r"counts, world: shapes \(2, 3\)"),
+        (lambda: SplitHistory(np.ones((2, 2)), np.full((2, 2, 3), 0.4)), "world: row"),
+        (
+            lambda: split_history(HISTORIES, WORLD.next_probs, WORLD).success(range(8)),
+            "goal: given 8 of 8 outcomes",
+        ),
+        (lambda: split_history(HISTORIES, WORLD.next_probs, WORLD).interval("op", level=2), "level: given 2"),
+    ],
+)
+def test_bad_input_is_named_with_what_was_given_and_what_is_allowed(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_implied_op_and_imp_min_are_the_closed_forms_of_the_success_rates():
+    measured = split_history(WORLD.histories(500, 20, seed=5), WORLD.next_probs, WORLD)
+    s, s_prime = measured.success((0, 4)), measured.counterfactual_success((0, 4))
+    assert measured.implied_op((0, 4)) == information.implied_op(s, 0.25)
+    assert measured.imp_min((0, 4)) == information.imp_min(s, s_prime)

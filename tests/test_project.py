@@ -1,0 +1,121 @@
+"""The repository as a whole: floors, dependencies, the lock, and what no file may say."""
+
+import ast
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from rattler import MatchSpec
+
+FLOORS = {
+    "information": 0,
+    "differential": 1,
+    "measure": 1,
+    "recurrence": 1,
+    "store": 1,
+    "transformer": 1,
+    "figures": 2,
+    "objectives": 2,
+    "training": 2,
+    "grid": 3,
+    "study": 4,
+    "chapters": 5,
+    "claims": 5,
+    "cli": 6,
+}
+SOURCES = {path.stem: path for path in (ROOT / "src/splithistory").glob("*.py")}
+MODULES = sorted(set(SOURCES) - {"__init__", "__main__"})
+CONDA_NAMES = {"torch": "pytorch"}
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of all that a file imports, wherever in it the import stands."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(filter(None, ["splithistory" if node.level else "", node.module or ""]))
+            names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_strictly_downward(module):
+    rooms = {name.split(".")[1] for name in imported(SOURCES[module]) if name.startswith("splithistory.")}
+    upward = {room for room in rooms & set(FLOORS) if FLOORS[room] >= FLOORS[module]}
+    assert not upward, f"{module} (floor {FLOORS[module]}) imports {sorted(upward)}"
+
+
+@pytest.mark.parametrize("module", sorted(SOURCES))
+def test_nothing_imports_the_book(module):
+    assert not any(name.split(".")[0] == "book" for name in imported(SOURCES[module]))
+
+
+@pytest.fixture(scope="module")
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["project"]
+
+
+@pytest.fixture(scope="module")
+def lock():
+    lines = (ROOT / "requirements.lock").read_text("utf8").splitlines()
+    pins = [Requirement(line) for line in lines if not line.startswith("#")]
+    return {canonicalize_name(pin.name): pin for pin in pins}
+
+
+def test_lock_holds_exact_public_pins(lock):
+    for name, pin in lock.items():
+        assert re.fullmatch(r"==[\w.]+", str(pin.specifier)), f"{pin}: not one exact public version"
+        assert pin.url is None and not name.startswith("nvidia")
+
+
+def test_lock_satisfies_the_project(lock, project):
+    extras = [line for group in project["optional-dependencies"].values() for line in group]
+    for line in [*project["dependencies"], *extras]:
+        wanted = Requirement(line)
+        version = str(lock[canonicalize_name(wanted.name)].specifier).removeprefix("==")
+        assert wanted.specifier.contains(version), f"{line}: the lock has {version}"
+
+
+def test_environment_says_what_the_project_says(project):
+    *conda, pip = yaml.safe_load((ROOT / "environment.yml").read_text("utf8"))["dependencies"]
+    specs = {spec.name.normalized: str(spec.version) for spec in (MatchSpec(c, strict=True) for c in conda)}
+    wanted = {"python": project["requires-python"], "pip": "None"}
+    for requirement in map(Requirement, project["dependencies"]):
+        wanted[CONDA_NAMES.get(requirement.name, requirement.name)] = str(requirement.specifier)
+    assert specs == wanted
+    (editable,) = pip["pip"]
+    extras = Requirement(editable.replace("-e .", project["name"])).extras
+    assert extras == set(project["optional-dependencies"])
+
+
+def test_automation_runs_but_never_writes_references():
+    script = ROOT / ".ci/run"
+    assert os.access(script, os.X_OK)
+    assert "reference" not in script.read_text("utf8")
+    assert ".ci/run" in (ROOT / ".github/workflows/ci.yml").read_text("utf8")
+
+
+def texts():
+    """All files of the repository that people wrote; other hidden folders are caches."""
+    skipped = {"_build", "__pycache__", "mathjax", "results", "splithistory.egg-info"}
+    written = {".py", ".md", ".yml", ".toml", ".lock", ".cff", ".bib", ".css", ".mplstyle", ".ipynb", ""}
+    for folder, folders, files in os.walk(ROOT):
+        hidden = {name for name in folders if name.startswith(".")} - {".ci", ".github"}
+        folders[:] = set(folders) - skipped - hidden
+        yield from (Path(folder, name) for name in files if Path(name).suffix in written)
+
+
+def test_no_file_names_the_place_it_was_written_in():
+    # Put together here, so that this file does not name them either.
+    places = ["/" + "work/", ".." + "/shared", "/" + "opt/", "file:" + "///", "/" + "root/"]
+    for path in texts():
+        text = path.read_text("utf8")
+        assert not [place for place in places if place in text], path

@@ -1,0 +1,134 @@
+"""The world: its definition by hand, its exact probabilities, and the facts known about it."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from splithistory import Recurrence, split_history
+from splithistory.recurrence import check_seed
+
+WORLD = Recurrence()
+GOALS = ((0, 4), (0, 2, 4, 6), (0, 1, 2, 4, 5, 6))
+
+
+def noiseless_by_hand(history):
+    """The recurrence as it is written: multiply the last 16 tokens plus one, mod 17, mod 8."""
+    product = 1
+    for token in history[-16:]:
+        product = product * (int(token) + 1) % 17
+    return product % 8
+
+
+def test_parity_of_a_token_is_the_parity_of_its_position():
+    sequences = WORLD.sample(100, 41, seed=1)
+    assert (sequences // 8 == np.arange(41) % 2).all()
+
+
+def test_sampled_tokens_follow_the_recurrence_98_25_percent_of_the_time():
+    sequences = WORLD.sample(2000, 18, seed=2)
+    hits = [noiseless_by_hand(row[:17]) == row[17] - 8 for row in sequences]
+    assert WORLD.predictability == pytest.approx(0.9825)
+    assert np.mean(hits) == pytest.approx(0.9825, abs=4 * np.sqrt(0.9825 * 0.0175 / 2000))
+
+
+def test_sample_is_fixed_by_its_seed_and_changed_by_another():
+    assert (WORLD.sample(5, 30, seed=3) == WORLD.sample(5, 30, seed=3)).all()
+    assert (WORLD.sample(5, 30, seed=3) != WORLD.sample(5, 30, seed=4)).any()
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 15))
+def test_outcome_probs_agree_with_the_recurrence_multiplied_out(seed, action):
+    history = WORLD.histories(1, 20, seed=seed)
+    probs = WORLD.outcome_probs(history, np.array([action]))[0]
+    expected = np.full(8, 0.02 / 8)
+    expected[noiseless_by_hand([*history[0], action])] += 0.98
+    assert probs == pytest.approx(expected, abs=1e-15)
+
+
+def test_next_probs_put_98_25_percent_on_the_generators_own_token():
+    histories = WORLD.histories(50, 20, seed=5)
+    best = WORLD.next_probs(histories).argmax(1)
+    assert best.tolist() == [8 + noiseless_by_hand(h) for h in histories]
+    assert WORLD.next_probs(histories).max(1) == pytest.approx(np.full(50, 0.9825))
+
+
+def test_product_mod_17_mod_8_is_exactly_two_to_one():
+    assert np.bincount(WORLD.residues).tolist() == [2] * 8
+
+
+def test_histories_end_at_an_even_position_so_that_the_policy_acts_at_odd_t():
+    assert (WORLD.histories(50, 20, seed=6)[:, -1] < 8).all()
+
+
+def test_class_shares_after_burn_in_agree_with_independent_histories():
+    shares = np.bincount(WORLD.classes(WORLD.histories(200_000, 20, seed=7)), minlength=16) / 200_000
+    assert shares == pytest.approx(WORLD.class_shares(), abs=5 * np.sqrt(0.08 / 200_000))
+
+
+@pytest.mark.parametrize(
+    ("goal", "odd", "every"), [(GOALS[0], 0.844, 0.985), (GOALS[1], 0.916, 0.990), (GOALS[2], 0.995, 0.995)]
+)
+def test_ceilings_are_those_of_the_best_action_in_each_class(goal, odd, every):
+    assert WORLD.ceiling(goal) == pytest.approx(odd, abs=0.002)
+    assert WORLD.ceiling(goal, actions="all") == pytest.approx(every, abs=1e-12)
+
+
+def test_the_generator_measured_on_itself_has_its_known_op_and_imp():
+    histories = WORLD.histories(10**6, 20, seed=8)
+    measured = split_history(histories, WORLD.next_probs, WORLD)
+    assert measured.op == pytest.approx(0.0325, abs=0.001)
+    assert measured.imp == pytest.approx(0.0555, abs=0.0015)
+    assert measured.delta == pytest.approx(0.0066, abs=0.0003)
+    assert [measured.success(g) for g in GOALS] == pytest.approx([0.310, 0.518, 0.683], abs=0.003)
+
+
+def test_full_product_loss_is_the_floor_of_0_1222_nats():
+    probs = WORLD.table[0, 8]
+    assert -(probs * np.log(probs)).sum() == pytest.approx(0.1222, abs=5e-5)
+
+
+def test_without_the_product_only_the_marginals_are_left_at_2_04_nats():
+    outcomes = WORLD.sample(400_000, 1, seed=9)[:, 0]
+    shares = np.bincount(outcomes, minlength=8) / len(outcomes)
+    assert -(shares * np.log(shares)).sum() == pytest.approx(2.041, abs=0.002)
+    assert shares.max() == pytest.approx(0.163, abs=0.003)
+
+
+def test_another_prime_and_window_keep_the_definition():
+    world = Recurrence(modulus=11, window=4, alphabet=5, noise=0.0)
+    for row in world.sample(20, 30, seed=1):
+        product = np.prod([int(s) + 1 for s in row[25:29]]) % 11
+        assert row[29] == product % 5 + 5
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Recurrence(modulus=15), "modulus: given 15, allowed is an odd prime"),
+        (lambda: Recurrence(alphabet=9), "alphabet: given 9"),
+        (lambda: Recurrence(noise=1.5), "noise: given 1.5"),
+        (lambda: WORLD.sample(0, 5, seed=1), "n: given 0, allowed is an integer >= 1"),
+        (lambda: WORLD.sample(5, 5, seed=-1), "seed: given -1, allowed is an integer >= 0"),
+        (lambda: WORLD.sample(5, 5, seed=1e3), "seed: given 1000.0, allowed is an integer >= 0"),
+        (lambda: WORLD.sample(5, 5, seed=1, burn_in=201), "burn_in: given 201, allowed is an even number"),
+        (
+            lambda: WORLD.classes(np.zeros((3, 15), int)),
+            r"histories: shape \(3, 15\), allowed is \(N >= 1, T >= 16\)",
+        ),
+        (
+            lambda: WORLD.classes(np.full((3, 20), 8)),
+            "histories: token 8 at an even position, allowed is 0..7",
+        ),
+        (lambda: WORLD.classes(np.full((3, 20), 16)), "histories: tokens 16 to 16, allowed is 0..15"),
+        (lambda: WORLD.classes(np.zeros((3, 20))), "histories: float64 entries, allowed are integer tokens"),
+        (lambda: WORLD.outcome_probs(np.zeros((3, 20), int), np.zeros(2, int)), r"actions: shape \(2,\)"),
+        (lambda: WORLD.ceiling((0, 8)), "goal: given"),
+        (lambda: WORLD.ceiling((0,), actions="even"), "actions: given 'even', allowed are 'odd' and 'all'"),
+        (lambda: check_seed(True), "seed: given True"),
+    ],
+)
+def test_bad_input_is_named_with_what_was_given_and_what_is_allowed(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,78 @@
+"""The store: whole or not at all, altered files detected, keys stable."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from splithistory.store import Store, checked_manifest, key, whole_folder, write_manifest
+
+SPEC = {"kind": "pretrain", "seed": 1}
+
+
+def saved(tmp_path):
+    store = Store(tmp_path / "store")
+    store.save(
+        SPEC, weights={"w": np.arange(3.0)}, tables={"curves": pd.DataFrame({"step": [1]})}, seconds=1.5
+    )
+    return store
+
+
+def test_a_saved_run_comes_back_as_it_was(tmp_path):
+    store = saved(tmp_path)
+    assert SPEC in store and {**SPEC, "seed": 2} not in store
+    assert store.weights(SPEC)["w"].tolist() == [0, 1, 2]
+    assert store.table(SPEC, "curves")["step"].tolist() == [1]
+    assert store.manifest(SPEC)["spec"] == SPEC and store.manifest(SPEC)["seconds"] == 1.5
+
+
+def test_the_key_does_not_depend_on_the_order_of_the_specification():
+    assert key({"a": 1, "b": 2}) == key({"b": 2, "a": 1}) != key({"a": 1, "b": 3})
+
+
+def test_an_altered_file_is_found_by_its_hash(tmp_path):
+    store = saved(tmp_path)
+    file = store.folder(SPEC) / "weights.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(ValueError, match=r"weights\.safetensors is missing or altered; delete"):
+        store.weights(SPEC)
+
+
+def test_a_block_that_fails_leaves_nothing_behind(tmp_path):
+    with pytest.raises(KeyError), whole_folder(tmp_path / "run") as folder:
+        (folder / "half").write_text("written")
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_block_that_fails_leaves_the_earlier_folder_alone(tmp_path):
+    for text in ("old", None):
+        try:
+            with whole_folder(tmp_path / "run") as folder:
+                (folder / "file").write_text(text)
+        except TypeError:
+            pass
+    assert (tmp_path / "run" / "file").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_manifest_lists_the_hash_of_every_file(tmp_path):
+    (tmp_path / "a.txt").write_text("")
+    write_manifest(tmp_path, {"x": 1})
+    manifest = checked_manifest(tmp_path)
+    assert manifest["files"] == {"a.txt": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
+    assert json.loads((tmp_path / "manifest.json").read_text())["x"] == 1
+
+
+def test_the_store_is_found_through_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPLITHISTORY_STORE", str(tmp_path / "here"))
+    assert Store().root == tmp_path / "here"
+
+
+def test_bad_input_is_named_with_what_was_given_and_what_is_allowed(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="which is a file; allowed is a folder"):
+        Store(tmp_path / "file")
+    with pytest.raises(ValueError, match=r"manifest.json is missing; the run is not there"):
+        Store(tmp_path).weights(SPEC)

@@ -1,0 +1,100 @@
+"""The study: jobs keyed and ordered, published tables whole, measurements those of the models."""
+
+import numpy as np
+import pytest
+
+from splithistory import Recurrence, split_history, study
+from splithistory.store import Store, key
+
+TINY = study.Profile(
+    ("18k",),
+    (0,),
+    {"steps": 3, "batch": 16, "train_size": 64, "test_size": 32, "evaluations": 1},
+    {"updates": 3, "batch": 16, "pool": 64, "test_size": 32, "evaluations": 1, "maintenance_batch": 16},
+    n_histories=400,
+    repeats=2,
+    set_size=50,
+)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("store"))
+    assert study.run(TINY, store, workers=0, quiet=True) == 8
+    return store, study.collect(TINY, store)
+
+
+def test_quick_lists_every_model_and_its_measurement_after_what_it_needs():
+    jobs = study.jobs(study.PROFILES["quick"])
+    kinds = [job.payload["kind"] for job in jobs]
+    assert [kinds.count(kind) for kind in ("pretrain", "reinforce", "measure")] == [6, 18, 24]
+    seen = set()
+    for job in jobs:
+        assert set(job.after) <= seen
+        seen.add(job.key)
+    assert len(seen) == len(jobs)
+
+
+def test_a_key_changes_with_everything_that_changes_the_weights():
+    base = study.jobs(TINY)[0].payload
+    for name, value in (("engine", 2), ("seed", 1), ("size", "53k"), ("config", {"steps": 4})):
+        assert key({**base, name: value}) != key(base)
+
+
+def test_a_second_run_finds_everything_done(tiny):
+    assert study.run(TINY, tiny[0], workers=0) == 0
+
+
+def test_the_plan_counts_what_is_done_and_what_is_not(tiny, tmp_path):
+    assert "reinforce      3      3      0" in study.plan(TINY, tiny[0], 2)
+    assert "reinforce      3      0      3" in study.plan(TINY, Store(tmp_path), 2)
+
+
+def test_a_measurement_is_that_of_the_stored_weights(tiny):
+    store, collected = tiny
+    from splithistory.training import as_policy
+    from splithistory.transformer import Architecture
+
+    row = collected.models[collected.models["n_good"] == 4].iloc[0]
+    spec = next(job.payload for job in study.jobs(TINY) if job.key == row["run"])
+    weights = {k: v[None] for k, v in store.weights(spec).items()}
+    for temperature in study.TEMPERATURES:
+        policy = as_policy(weights, Architecture(32, 2), temperature=temperature)
+        histories = Recurrence().histories(200, seed=[study._HISTORY_SEED, 1])
+        expected = split_history(histories, policy, Recurrence())
+        found = collected.measured(row["model"], temperature=temperature, half=1)
+        assert np.allclose(found.counts, expected.counts, atol=1e-9)
+        assert collected.measured(row["model"], temperature=temperature).n_histories == 400
+
+
+def test_published_tables_are_read_back_as_they_were(tiny, tmp_path, monkeypatch):
+    tiny[1].publish(tmp_path / "quick", "the command")
+    monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path))
+    read = study.load("quick")
+    for name in study.Study._TABLES:
+        assert getattr(read, name).equals(getattr(tiny[1], name)), name
+    assert read.manifest["command"] == "the command"
+    assert set(read.manifest["files"]) == {f"{name}.parquet" for name in study.Study._TABLES}
+
+
+def test_published_tables_that_were_altered_are_refused(tiny, tmp_path, monkeypatch):
+    tiny[1].publish(tmp_path / "quick", "the command")
+    (tmp_path / "quick" / "counts.parquet").write_bytes(b"")
+    monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path))
+    with pytest.raises(ValueError, match=r"counts.parquet is missing or altered"):
+        study.load("quick")
+
+
+def test_an_unknown_profile_is_named_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"profile: given 'nope', allowed are smoke, quick"):
+        study.load("nope")
+
+
+def test_what_is_published_is_what_the_profile_asks_for():
+    assert (study.results_root() / "quick").is_dir()  # or load() would train
+    published = study.load("quick")
+    profile = study.PROFILES["quick"]
+    assert len(published.models) == 4 * len(profile.sizes) * len(profile.seeds)
+    assert published.manifest["profile"] == study._plain(profile)
+    runs = {job.key for job in study.jobs(profile) if job.payload["kind"] != "measure"}
+    assert set(published.models["run"]) == runs

@@ -1,0 +1,146 @@
+"""Training: learning happens, members are independent, seeds are obeyed, divergence is loud."""
+
+import numpy as np
+import pytest
+import torch
+
+from splithistory import Recurrence, split_history
+from splithistory.training import (
+    Diverged,
+    Pretraining,
+    Reinforcement,
+    _successful_draws,
+    as_policy,
+    choose,
+    evaluate,
+    pretrain,
+    reinforce,
+    training_windows,
+)
+from splithistory.transformer import Architecture, initialise, stream
+
+SMALL = Architecture(width=16, layers=2)
+SHORT = Pretraining(steps=20, batch=32, train_size=256, test_size=128, evaluations=2, warmup=5)
+TUNE = Reinforcement(
+    goal=(0, 4), updates=20, batch=32, pool=256, test_size=128, evaluations=2, maintenance_batch=16
+)
+
+
+def starting_weights(seeds):
+    return {k: v.numpy() for k, v in initialise(SMALL, seeds).items()}
+
+
+def assert_close(a, b, tolerance):
+    for name in a:
+        assert np.abs(a[name] - b[name]).max() <= tolerance, name
+
+
+def test_a_member_pretrains_the_same_whoever_shares_the_ensemble():
+    together = pretrain(SMALL, SHORT, [0, 1, 2], dtype=torch.float64)
+    alone = pretrain(SMALL, SHORT, [1], dtype=torch.float64)
+    assert_close(together.member(1).weights, alone.weights, 1e-7)  # handed out in float32
+    assert np.abs(together.curves["test_loss"][1] - alone.curves["test_loss"][0]).max() < 1e-9
+
+
+def test_a_member_is_reinforced_the_same_whoever_shares_the_ensemble():
+    together = reinforce(SMALL, TUNE, starting_weights([0, 1, 2]), [0, 1, 2], dtype=torch.float64)
+    alone = reinforce(SMALL, TUNE, starting_weights([1]), [1], dtype=torch.float64)
+    assert_close(together.member(1).weights, alone.weights, 1e-7)
+    assert np.abs(together.curves["even_loss"][1] - alone.curves["even_loss"][0]).max() < 1e-9
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_another_does_not():
+    first, second, other = (pretrain(SMALL, SHORT, [seed]) for seed in (0, 0, 1))
+    assert all(np.array_equal(first.weights[k], second.weights[k]) for k in first.weights)
+    assert not np.array_equal(first.weights["readout.weight"], other.weights["readout.weight"])
+
+
+def test_pretraining_beats_knowing_the_parity_alone():
+    config = Pretraining(steps=400, train_size=2**15, test_size=1024, evaluations=4, dropout=0.0)
+    curves = pretrain(Architecture(32, 2), config, [0]).curves
+    assert curves["test_loss"][0, -1] < 1.2  # parity alone leaves 2.05
+    assert (np.diff(curves["test_loss"][0]) < 0.1).all()
+
+
+def test_reinforcement_raises_success_above_the_policy_it_started_from():
+    architecture = Architecture(32, 1)
+    pretrained = pretrain(
+        architecture, Pretraining(steps=100, train_size=2**13, test_size=256, evaluations=1), [0]
+    )
+    config = Reinforcement(goal=(0, 4), updates=100, pool=2**13, test_size=512, evaluations=4, rate=3e-3)
+    curves = reinforce(architecture, config, pretrained.weights, [0]).curves
+    assert curves["success"][0, -1] > curves["success"][0, 0] + 0.02
+
+
+def test_reported_success_is_what_the_measure_finds_on_the_same_histories():
+    world = Recurrence()
+    trained = reinforce(SMALL, TUNE, starting_weights([0]), [0], world=world)
+    from splithistory.training import TEST_SEED
+
+    held_out = world.histories(TUNE.test_size, 20, seed=TEST_SEED)
+    measured = split_history(held_out, as_policy(trained.weights, SMALL), world)
+    assert measured.success(TUNE.goal) == pytest.approx(trained.curves["success_greedy"][0, -1], abs=1e-6)
+
+
+def test_success_counts_only_successful_draws_and_is_unbiased():
+    probs = torch.tensor([[[0.5, 0.3, 0.2]]])
+    success = torch.tensor([[[0.9, 0.1, 0.0]]])
+    draws = [_successful_draws(probs, success, 50, [stream(k, "x")]) for k in range(200)]
+    mean = torch.stack(draws).mean(0)[0, 0] / 50
+    assert mean.tolist() == pytest.approx([0.45, 0.03, 0.0], abs=0.02)
+    assert mean[2] == 0
+
+
+def test_half_of_the_windows_predict_even_positions_and_half_odd_ones():
+    windows = training_windows(100, 20, 1)
+    assert (windows[:50, -1] < 8).all() and (windows[50:, -1] >= 8).all()
+
+
+def test_policy_at_temperature_1_is_the_softmax_whose_largest_entry_temperature_0_plays():
+    weights, histories = starting_weights([0, 1]), Recurrence().histories(30, 20, seed=1)
+    probs = as_policy(weights, SMALL, member=1, temperature=1.0)(histories)
+    assert probs.sum(1) == pytest.approx(np.ones(30))
+    assert (probs.argmax(1) == as_policy(weights, SMALL, member=1)(histories)).all()
+
+
+def test_evaluation_of_guessing_weights_is_ln_16():
+    weights = {k: torch.zeros_like(v) for k, v in initialise(SMALL, [0]).items()}
+    loss, _ = evaluate(weights, SMALL, torch.as_tensor(training_windows(64, 20, 1)))
+    assert loss[0] == pytest.approx(np.log(16), abs=1e-6)
+
+
+def test_divergence_names_the_step_and_the_member():
+    with pytest.raises(Diverged, match=r"pretraining: loss of member [01] \(seed [89]\) is .* at step \d+"):
+        pretrain(
+            SMALL,
+            Pretraining(steps=50, batch=32, rate=1e6, warmup=1, train_size=64, test_size=32, evaluations=1),
+            [8, 9],
+        )
+
+
+def test_a_nan_in_one_member_is_laid_to_that_member():
+    weights = starting_weights([0, 1])
+    weights["readout.bias"][1] = np.nan
+    with pytest.raises(Diverged, match=r"member 1 \(seed 1 of goal \{0, 4\}\) is nan nats at step 1"):
+        reinforce(SMALL, TUNE, weights, [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Reinforcement(goal=(0, 9)), r"goal: given \[0, 9\], allowed are outcomes in 0..7"),
+        (lambda: Pretraining(steps=0), "steps: given 0, allowed is an integer >= 1"),
+        (lambda: Pretraining(batch=1e3), "batch: given 1000.0, allowed is an integer >= 1"),
+        (lambda: Pretraining(rate=-1.0), "rate: given -1.0, allowed are positive numbers"),
+        (lambda: pretrain(SMALL, SHORT, [-1]), "seed: given -1, allowed is an integer >= 0"),
+        (lambda: pretrain(SMALL, SHORT, []), "seeds: none given"),
+        (
+            lambda: reinforce(Architecture(32, 2), TUNE, starting_weights([0]), [0]),
+            "weights: embedding.weight is",
+        ),
+        (lambda: choose(torch.zeros(1, 16), -1), "temperature: given -1"),
+    ],
+)
+def test_bad_input_is_named_with_what_was_given_and_what_is_allowed(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

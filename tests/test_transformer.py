@@ -1,0 +1,133 @@
+"""The policy: PyTorch's own encoder as the oracle, independence of members, streams."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from splithistory.transformer import Architecture, Dropout, initialise, logits, positions, stream
+
+SMALL = Architecture(width=16, layers=2)
+
+
+def torch_encoder(architecture, weights, member):
+    """nn.TransformerEncoder with one member's weights: logits from histories (B, T)."""
+    a = architecture
+    layer = nn.TransformerEncoderLayer(
+        a.width, a.heads, a.width * a.expansion, dropout=0.0, batch_first=True, norm_first=True
+    )
+    encoder = nn.TransformerEncoder(layer, a.layers, enable_nested_tensor=False)
+    own = {k: v[member] for k, v in weights.items()}
+    encoder.load_state_dict({k: v for k, v in own.items() if k.startswith("layers")})
+    encoder.to(own["readout.bias"].dtype)
+
+    def forward(tokens):
+        x = own["embedding.weight"][tokens] + positions(a.context, a.width)
+        return encoder(x)[:, -1] @ own["readout.weight"].T + own["readout.bias"]
+
+    return forward
+
+
+def tokens(e, b, seed=0):
+    return torch.randint(16, (e, b, 20), generator=torch.Generator().manual_seed(seed))
+
+
+def perturbed(weights):
+    """Weights whose layer-norm gains and biases are not the trivial ones."""
+    generator = torch.Generator().manual_seed(7)
+    return {k: v + 0.1 * torch.randn(v.shape, generator=generator) for k, v in weights.items()}
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@torch.no_grad()
+def test_logits_equal_those_of_pytorchs_own_encoder_with_the_same_weights(layers):
+    architecture = Architecture(width=32, layers=layers)
+    weights = perturbed(initialise(architecture, [3]))
+    batch = tokens(1, 50)
+    ours = logits(weights, architecture, batch)[0]
+    assert torch.allclose(ours, torch_encoder(architecture, weights, 0)(batch[0]), atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_each_member_of_an_ensemble_answers_as_it_does_alone():
+    weights = perturbed(initialise(SMALL, [0, 1, 2], dtype=torch.float64))
+    batch = tokens(3, 8)
+    together = logits(weights, SMALL, batch)
+    for e in range(3):
+        alone = logits({k: v[e : e + 1] for k, v in weights.items()}, SMALL, batch[e : e + 1])
+        assert torch.allclose(together[e], alone[0], atol=1e-12, rtol=0)
+
+
+def test_the_posts_sizes_have_the_posts_parameter_counts():
+    assert Architecture(32, 2).n_parameters == 18_128
+    assert Architecture(128, 3).n_parameters == 401_552
+    assert [round(Architecture(*shape).n_parameters / 1000) for shape in ((56, 2), (76, 3))] == [53, 144]
+
+
+def test_initial_weights_depend_on_the_seed_and_not_on_who_shares_the_ensemble():
+    pair, alone = initialise(SMALL, [4, 5]), initialise(SMALL, [5])
+    assert all(torch.equal(pair[k][1], alone[k][0]) for k in alone)
+    assert not torch.equal(pair["embedding.weight"][0], pair["embedding.weight"][1])
+
+
+def test_initial_weights_have_the_spread_of_pytorchs_own_layers():
+    torch.manual_seed(0)
+    theirs = nn.TransformerEncoderLayer(64, 4, 128).state_dict()
+    ours = initialise(Architecture(64, 1), [0])
+    for name, weight in theirs.items():
+        assert ours["layers.0." + name][0].std().item() == pytest.approx(weight.std().item(), rel=0.15), name
+
+
+def test_streams_of_other_purposes_or_seeds_are_others():
+    first = [
+        torch.rand(4, generator=stream(*args)).tolist()
+        for args in ((1, "a"), (1, "b"), (2, "a"), ([1, 2], "a"))
+    ]
+    assert len({tuple(draw) for draw in first}) == 4
+    assert torch.rand(4, generator=stream(1, "a")).tolist() == first[0]
+
+
+def test_dropout_silences_its_share_of_neurons_and_keeps_the_mean():
+    mask = Dropout(0.1, [stream(0, "d")]).masks([(1000, 300)], torch.float32)[0]
+    assert (mask == 0).double().mean().item() == pytest.approx(0.1, abs=0.003)
+    assert mask.double().mean().item() == pytest.approx(1.0, abs=0.005)
+
+
+def test_dropout_masks_of_one_member_are_the_same_whoever_is_beside_it():
+    pair = Dropout(0.1, [stream(s, "d") for s in (0, 1)]).masks([(7, 5), (3, 2)], torch.float32)
+    alone = Dropout(0.1, [stream(1, "d")]).masks([(7, 5), (3, 2)], torch.float32)
+    assert all(torch.equal(p[1], a[0]) for p, a in zip(pair, alone, strict=True))
+
+
+def test_dropout_changes_the_logits_of_every_layer_count():
+    for layers in (1, 2):
+        architecture = Architecture(16, layers)
+        weights = initialise(architecture, [0])
+        dropped = logits(weights, architecture, tokens(1, 4), Dropout(0.5, [stream(0, "d")]))
+        assert not torch.allclose(dropped, logits(weights, architecture, tokens(1, 4)))
+
+
+def test_position_codes_tell_every_position_apart():
+    distances = torch.cdist(positions(20, 32), positions(20, 32)) + 10 * torch.eye(20)
+    assert distances.min() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Architecture(30, 2), "width: given 30, allowed are multiples of heads = 4"),
+        (lambda: Architecture(32, 0), "allowed are integers >= 1"),
+        (lambda: Dropout(1.0, []), r"dropout: given 1.0, allowed is \[0, 1\)"),
+        (
+            lambda: logits(initialise(SMALL, [0]), SMALL, torch.zeros(1, 2, 19, dtype=int)),
+            "tokens: 19 a history",
+        ),
+    ],
+)
+def test_bad_input_is_named_with_what_was_given_and_what_is_allowed(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_weights_keep_numpy_and_pytorch_names():
+    assert np.all([k.split(".")[0] in ("embedding", "layers", "readout") for k in SMALL.shapes()])
