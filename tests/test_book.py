@@ -122,6 +122,15 @@ def test_links_inside_the_small_book_lead_somewhere(small):
     check_links(small)
 
 
+@pytest.mark.parametrize(
+    ("chapter", "given"),
+    [("sequence", {"seed": 3, "n_histories": 5000}), ("optimization", {"seed": 5, "n_histories": 1000})],
+)
+def test_a_chapter_runs_with_parameters_of_ones_own(chapter, given, tmp_path):
+    executed = chapters.execute(chapter, given, tmp_path / "own.ipynb", root=ROOT)
+    assert any("injected-parameters" in cell.metadata.get("tags", []) for cell in executed.cells)
+
+
 def test_every_chapter_runs_on_models_that_the_book_trains_itself(real):
     check_links(real)
     assert all((real / f"{page}.html").is_file() for page in chapters.pages(ROOT))

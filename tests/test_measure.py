@@ -119,11 +119,21 @@ def test_bounds_hold_for_every_policy(seed, goal):
 
 
 @given(seeds)
-def test_a_policy_that_ignores_its_input_has_neither_op_nor_imp(seed):
+def test_a_policy_that_always_plays_one_action_has_neither_op_nor_imp(seed):
     histories, _, world = random_world(seed, stochastic=False)
     measured = split_history(histories, lambda h: np.full(len(h), 2), world, n_actions=4)
     assert measured.op == pytest.approx(0, abs=1e-12)
     assert measured.imp == pytest.approx(0, abs=1e-12)
+
+
+@given(seeds)
+def test_dice_thrown_blindly_have_no_op_given_the_history_and_a_negative_one_given_the_action(seed):
+    histories, _, world = random_world(seed)
+    dice = np.tile([0.4, 0.3, 0.2, 0.1], (len(histories), 1))
+    given_history = split_history(histories, lambda h: dice, world, condition="history")
+    assert (given_history.op, given_history.imp) == pytest.approx((0, 0), abs=1e-12)
+    given_action = split_history(histories, lambda h: dice, world)
+    assert given_action.op < 0 < given_action.imp
 
 
 @given(seeds)

@@ -98,3 +98,26 @@ def test_what_is_published_is_what_the_profile_asks_for():
     assert published.manifest["profile"] == study._plain(profile)
     runs = {job.key for job in study.jobs(profile) if job.payload["kind"] != "measure"}
     assert set(published.models["run"]) == runs
+
+
+def test_a_finding_that_published_results_no_longer_show_is_an_error(tiny, capsys):
+    collected = tiny[1]
+    collected.found("something", None)
+    collected.found("something", False)
+    assert capsys.readouterr().out == "something: too small to tell\nsomething: no\n"
+    collected.published = True
+    try:
+        with pytest.raises(AssertionError, match="published results no longer show that something"):
+            collected.found("something", False)
+    finally:
+        collected.published = False
+
+
+def test_the_summary_measures_each_model_on_its_own_goal(tiny):
+    summary = tiny[1].summary()
+    assert summary["n_good"].tolist() == [2, 4, 6]
+    row = summary.iloc[1]
+    measured = tiny[1].measured(row["model"])
+    assert row["s"] == pytest.approx(measured.success((0, 2, 4, 6)))
+    assert row["op"] == pytest.approx(measured.op) and row["op_low"] < row["op"] < row["op_high"]
+    assert row["gap"] == pytest.approx(row["op"] - row["implied_op"])

@@ -56,6 +56,13 @@ def scatter_model(ax, x, y, *, n_good: int, size: str, interval=None, **style) -
     ax.plot(x, y, marker=SIZE_MARKER[size], color=colour, markeredgecolor="white", linestyle="none", **style)
 
 
+def size_axis(ax, n_parameters, sizes) -> None:
+    """A logarithmic axis of numbers of weights, with a tick at each size by its name."""
+    ax.set(xscale="log", xlabel="weights", xlim=(n_parameters[0] / 1.5, n_parameters[-1] * 1.5))
+    ax.set_xticks(n_parameters, sizes)
+    ax.set_xticks([], minor=True)
+
+
 def mean_and_se(ax, x, values, **style) -> None:
     """Mean over the last axis of `values` (points, seeds) with its standard error."""
     values = np.asarray(values, dtype=float)
@@ -67,3 +74,59 @@ def implied_op_curve(ax, p: float, **style) -> None:
     """kl(s, p) in nats against s in [0, 1]."""
     s = np.linspace(0, 1, 401)
     ax.plot(s, implied_op(s, p), **style)
+
+
+def schematic() -> plt.Figure:
+    """The two futures of a split history: the policy answers one past, the world continues it or another."""
+    fig, axes = plt.subplots(1, 2, figsize=(7.2, 2.7))
+    _future(axes[0], "optimized future $F$", "history $h$", None, "action $a$", "outcome $f$")
+    _future(
+        axes[1], "split-history future $F'$", "history $h'$", "history $h''$", "action $a'$", "outcome $f'$"
+    )
+    return fig
+
+
+def _future(ax, title, past, other_past, action, outcome) -> None:
+    ax.set(xlim=(0, 10), ylim=(0, 5.4), xticks=[], yticks=[], title=title)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    _box(ax, 1.7, 1.2, past, "#eef1f4")
+    _box(ax, 8.3, 1.2, outcome, "#fbe9dc")
+    _box(ax, 6.4, 3.9, action, "#e2eef7")
+    if other_past:
+        _box(ax, 1.7, 3.9, other_past, "#eef1f4")
+        _arrow(ax, (3.15, 3.9), (5.15, 3.9), "policy", (4.1, 4.35))
+    else:
+        _arrow(ax, (2.0, 1.8), (5.1, 3.6), "policy", (3.0, 3.0))
+    _arrow(ax, (3.15, 1.2), (6.85, 1.2), "world", (5.0, 0.75))
+    _arrow(ax, (6.9, 3.4), (8.1, 1.8), "", (0, 0))
+
+
+def _box(ax, x, y, text, colour) -> None:
+    style = {"boxstyle": "round,pad=0.45", "facecolor": colour, "edgecolor": FAINT, "linewidth": 0.8}
+    ax.text(x, y, text, ha="center", va="center", bbox=style, fontsize=10.5)
+
+
+def _arrow(ax, start, end, label, at) -> None:
+    ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.1})
+    ax.text(*at, label, ha="center", va="center", color=INK, fontsize=10, style="italic")
+
+
+def keep(fig: plt.Figure, name: str) -> None:
+    """Glue a figure for the page to place with its caption (`{glue:figure}`), and close it."""
+    from myst_nb import glue
+
+    glue(name, fig, display=False)
+    plt.close(fig)
+
+
+def quote(**texts: str) -> None:
+    """Glue numbers, already rounded to text, for the prose to quote (`{glue:text}`)."""
+    from myst_nb import glue
+
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise ValueError(
+                f"{name}: given {text!r}, allowed is text (round it: the prose shows it as it is)"
+            )
+        glue(name, text, display=False)

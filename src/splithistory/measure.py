@@ -134,19 +134,20 @@ class SplitHistory(Futures):
             )
         return SplitHistory(self.counts + other.counts, self.world)
 
-    def interval(self, quantity, level: float = 0.95, *, seed: int = 0) -> tuple[float, float]:
+    def interval(self, quantity, level: float = 0.95, *, seed: int = 0) -> tuple:
         """Bias-corrected bootstrap interval for `quantity`, over the draw of histories.
 
-        quantity: a property's name ("op", "imp", "delta") or a function of the Futures.
+        quantity: a property's name ("op", "imp", "delta") or a function of the Futures, which may
+        return an array: then so are the two ends.
         The table is resampled as a multinomial; the bootstrap's bias is subtracted and its standard
         error gives a normal interval. For a policy whose Imp is near zero this is only approximate.
         """
         if not 0 < level < 1:
             raise ValueError(f"level: given {level}, allowed is between 0 and 1")
         value, draws = self._bootstrap(quantity, seed)
-        half = ndtri((1 + level) / 2) * draws.std(ddof=1)
-        centre = 2 * value - draws.mean()
-        return float(centre - half), float(centre + half)
+        half = ndtri((1 + level) / 2) * draws.std(0, ddof=1)
+        centre = 2 * value - draws.mean(0)
+        return centre - half, centre + half
 
     def _bootstrap(self, quantity, seed: int) -> tuple[float, np.ndarray]:
         function = quantity if callable(quantity) else lambda measured: getattr(measured, quantity)

@@ -102,6 +102,11 @@ class Recurrence:
 
     __call__ = outcome_probs
 
+    def noiseless_next(self, tokens) -> np.ndarray:
+        """x_t without noise, 0..K−1, after each row of tokens (N, T >= window), of either parity."""
+        tokens = self._token_array(tokens)
+        return self.residues[self._log_product(tokens[:, -self.window :])]
+
     def next_probs(self, histories) -> np.ndarray:
         """The generator as a policy: probabilities of its own next (odd-position) token, (N, 2K)."""
         histories = self._checked(histories)
@@ -135,7 +140,11 @@ class Recurrence:
 
         Standard error of an entry about 2·10⁻⁴; computed once a process.
         """
-        return _class_shares(self.modulus, self.window, self.alphabet, self.noise).copy()
+        return _stationary(self.modulus, self.window, self.alphabet, self.noise)[0].copy()
+
+    def marginals(self) -> np.ndarray:
+        """Stationary shares of x_t = s_t mod K at even and at odd positions, (2, K); as `class_shares`."""
+        return _stationary(self.modulus, self.window, self.alphabet, self.noise)[1].copy()
 
     def ceiling(self, goal, *, actions: str = "odd") -> float:
         """Best reachable success rate on `goal`, playing odd-position tokens only or all tokens.
@@ -178,18 +187,23 @@ class Recurrence:
         return self.logs[tokens].sum(1, dtype=np.int64) % (self.modulus - 1)
 
     def _checked(self, histories) -> np.ndarray:
-        histories = (
-            histories.detach().cpu().numpy() if hasattr(histories, "detach") else np.asarray(histories)
-        )
-        if histories.ndim != 2 or len(histories) == 0 or histories.shape[1] < self.window:
-            raise ValueError(f"histories: shape {histories.shape}, allowed is (N >= 1, T >= {self.window})")
-        self._check_tokens(histories, "histories")
+        """Histories that a policy may answer: they end at an even position."""
+        histories = self._token_array(histories)
         even = histories[:, ::-1][:, ::2]
         if even.max() >= self.alphabet:
             raise ValueError(
                 f"histories: token {even.max()} at an even position, allowed is 0..{self.alphabet - 1}"
                 " (a history ends at an even position; the policy acts next)"
             )
+        return histories
+
+    def _token_array(self, histories) -> np.ndarray:
+        histories = (
+            histories.detach().cpu().numpy() if hasattr(histories, "detach") else np.asarray(histories)
+        )
+        if histories.ndim != 2 or len(histories) == 0 or histories.shape[1] < self.window:
+            raise ValueError(f"histories: shape {histories.shape}, allowed is (N >= 1, T >= {self.window})")
+        self._check_tokens(histories, "histories")
         return histories
 
     def _check_tokens(self, tokens: np.ndarray, name: str) -> None:
@@ -211,12 +225,15 @@ def check_seed(seed):
 
 
 @lru_cache(maxsize=8)
-def _class_shares(modulus, window, alphabet, noise) -> np.ndarray:
+def _stationary(modulus, window, alphabet, noise) -> tuple[np.ndarray, np.ndarray]:
+    """Class shares and marginals over many positions of many sequences."""
     world = Recurrence(modulus, window, alphabet, noise)
-    positions = 64
-    length = 2 * positions + window
-    sequences = world.sample(2**15, length + length % 2, seed=0)
+    length = 128 + window + window % 2
+    sequences = world.sample(2**15, length, seed=0)
     logs = world.logs[sequences].astype(np.int64).cumsum(1)
-    ends = np.arange(length - 2 * positions, length, 2)  # even positions: the policy acts next
+    ends = np.arange(length - 128, length, 2)  # even positions: the policy acts next
     product = (logs[:, ends] - logs[:, ends - (window - 1)]) % (modulus - 1)
-    return np.bincount(product.ravel(), minlength=modulus - 1) / product.size
+    shares = np.bincount(product.ravel(), minlength=modulus - 1) / product.size
+    halves = [sequences[:, parity::2] - parity * alphabet for parity in (0, 1)]
+    marginals = [np.bincount(half.ravel(), minlength=alphabet) / half.size for half in halves]
+    return shares, np.array(marginals)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from . import grid
 from .measure import SplitHistory, split_history
@@ -262,7 +263,8 @@ def plan(profile: Profile, store: Store, workers: int) -> str:
     """What a run of the profile would do: jobs by kind, done and to do, estimated time and disk."""
     listed = jobs(profile)
     missing = [job for job in listed if job.payload not in store]
-    lines = ["jobs         all   done  to do  minutes on one core"]
+    lines = [f"{job.label:<32} {job.seconds:>6.0f} s" for job in missing]
+    lines += ["", "jobs         all   done  to do  minutes on one core"]
     for kind in ("pretrain", "reinforce", "measure"):
         total = sum(job.payload["kind"] == kind for job in listed)
         to_do = [job.seconds for job in missing if job.payload["kind"] == kind]
@@ -351,6 +353,7 @@ class Study:
     counts: pd.DataFrame
     sampled: pd.DataFrame
     manifest: dict
+    published: bool = False
 
     _TABLES = ("models", "curves", "counts", "sampled")
 
@@ -362,6 +365,25 @@ class Study:
         counts = np.zeros(world.table.shape[:2])
         np.add.at(counts, (rows["m"], rows["a"]), rows["count"])
         return SplitHistory(counts, world.table)
+
+    def summary(self, *, temperature: float = 0.0) -> pd.DataFrame:
+        """The finetuned models measured, each on its own goal: a row a model, information in nats.
+
+        Columns of `models`, then s, op, imp and gap = op − implied_op (each with _low and _high, a 95 %
+        interval over the draw of histories), implied_op, delta, s_prime, imp_min and wrong_parity,
+        the rate of even tokens played at odd positions.
+        """
+        rows = []
+        for row in self.models[self.models["n_good"] > 0].itertuples(index=False):
+            measured = self.measured(row.model, temperature=temperature)
+            rows.append({**row._asdict(), **_scalars(measured, GOALS[row.n_good])})
+        return pd.DataFrame(rows)
+
+    def found(self, statement: str, holds: bool | None) -> None:
+        """Print whether a finding holds (None: too small to tell); on published results it must."""
+        print(f"{statement}: {'too small to tell' if holds is None else 'yes' if holds else 'no'}")
+        if self.published and not holds:
+            raise AssertionError(f"published results no longer show that {statement}")
 
     def curve(self, model: int, column: str) -> tuple[np.ndarray, np.ndarray]:
         """(step, value) of one column of a model's curves."""
@@ -380,6 +402,34 @@ class Study:
             write_manifest(temporary, {**self.manifest, "command": command})
 
 
+def _scalars(measured: SplitHistory, goal) -> dict[str, float]:
+    def quantities(futures):
+        gap = futures.op - futures.implied_op(goal)
+        return np.array([futures.success(goal), futures.op, futures.imp, gap])
+
+    low, high = measured.interval(quantities)
+    scalars = {}
+    for name, *values in zip(("s", "op", "imp", "gap"), quantities(measured), low, high, strict=True):
+        scalars |= zip((name, f"{name}_low", f"{name}_high"), values, strict=True)
+    world = Recurrence()
+    return scalars | {
+        "implied_op": measured.implied_op(goal),
+        "delta": measured.delta,
+        "s_prime": measured.counterfactual_success(goal),
+        "imp_min": measured.imp_min(goal),
+        "wrong_parity": float(measured.action_probs[: world.alphabet].sum()),
+    }
+
+
+def mean_over_seeds(values, level: float = 0.95) -> tuple[float, float]:
+    """Mean of one value a seed and the half width of its t interval: a seed is one replication."""
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"values: shape {values.shape}, allowed are at least two seeds, one value each")
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(stdtrit(len(values) - 1, (1 + level) / 2) * error)
+
+
 def results_root() -> Path:
     """Where published results lie: `$SPLITHISTORY_RESULTS`, else `results/` of the checkout."""
     return Path(os.environ.get("SPLITHISTORY_RESULTS") or Path(__file__).resolve().parents[2] / "results")
@@ -395,7 +445,8 @@ def load(name: str, *, fresh: bool = False, store: Store | None = None) -> Study
     folder = results_root() / name
     if not fresh and folder.is_dir():
         manifest = checked_manifest(folder)
-        return Study(*(pd.read_parquet(folder / f"{table}.parquet") for table in Study._TABLES), manifest)
+        tables = (pd.read_parquet(folder / f"{table}.parquet") for table in Study._TABLES)
+        return Study(*tables, manifest, published=True)
     store = store or Store()
     run(profile, store)
     return collect(profile, store)

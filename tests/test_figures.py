@@ -1,0 +1,77 @@
+"""The house style: one colour a goal, one marker a size, the same picture twice, numbers as text."""
+
+import io
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from splithistory import figures, study
+from splithistory.information import implied_op
+
+
+@pytest.fixture(autouse=True)
+def style():
+    with plt.rc_context():
+        figures.use_house_style()
+        yield
+    plt.close("all")
+
+
+def svg(fig):
+    text = io.StringIO()
+    fig.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
+
+
+def test_every_goal_has_a_colour_and_every_size_a_marker_of_its_own():
+    colours = [figures.GOAL_COLOUR[n_good] for n_good in (0, *study.GOALS)]
+    markers = [figures.SIZE_MARKER[size] for size in study.SIZES]
+    assert len(set(colours)) == len(colours) and len(set(markers)) == len(markers)
+
+
+def test_the_same_figure_is_the_same_svg_twice():
+    assert svg(figures.schematic()) == svg(figures.schematic())
+
+
+def test_a_model_is_drawn_at_its_values_with_its_interval():
+    _, ax = plt.subplots()
+    figures.scatter_model(ax, 0.5, 0.2, n_good=4, size="53k", interval=(0.1, 0.3))
+    bar, point = ax.lines
+    assert bar.get_ydata().tolist() == [0.1, 0.3] and point.get_marker() == "s"
+    assert point.get_color() == figures.GOAL_COLOUR[4]
+
+
+def test_mean_and_standard_error_are_those_of_the_seeds():
+    _, ax = plt.subplots()
+    figures.mean_and_se(ax, [1, 2], [[1.0, 3.0], [2.0, 2.0]])
+    low, high = ax.collections[0].get_segments()[0][:, 1]
+    assert (low + high) / 2 == 2 and high - low == pytest.approx(2 * np.sqrt(2) / np.sqrt(2))
+
+
+def test_one_seed_has_no_standard_error():
+    _, ax = plt.subplots()
+    figures.mean_and_se(ax, [1], [[1.0]])
+    assert ax.lines[0].get_ydata().tolist() == [1.0]
+
+
+def test_the_implied_curve_is_the_closed_form():
+    _, ax = plt.subplots()
+    figures.implied_op_curve(ax, 0.25)
+    s, op = ax.lines[0].get_data()
+    assert np.allclose(op, implied_op(s, 0.25))
+
+
+def test_the_legend_names_goals_and_sizes():
+    _, ax = plt.subplots()
+    figures.key_to_models(ax, (2, 0), ("18k",))
+    texts = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert texts == [figures.goal_name(2), "pretrained", "18k"]
+
+
+def test_a_number_that_was_not_rounded_to_text_is_refused():
+    with pytest.raises(ValueError, match=r"op: given 0.1, allowed is text"):
+        figures.quote(op=0.1)
