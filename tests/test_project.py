@@ -119,3 +119,12 @@ def test_no_file_names_the_place_it_was_written_in():
     for path in texts():
         text = path.read_text("utf8")
         assert not [place for place in places if place in text], path
+
+
+def test_every_claim_has_its_criterion_written_down():
+    claims = yaml.safe_load((ROOT / "book/reference/claims.yml").read_text("utf8"))
+    assert len({claim["id"] for claim in claims}) == len(claims) == 45
+    for claim in claims:
+        assert {"claim", "statistic", "test", "threshold", "correction", "blind"} <= set(claim), claim["id"]
+        assert claim["correction"] in ("holm", "none"), claim["id"]
+        assert claim["blind"] or claim["known"], f"{claim['id']}: not blind, and no word on what was known"

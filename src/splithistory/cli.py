@@ -17,7 +17,7 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0: done; 1: a chapter or page failed; 2: bad input, nothing was changed.
+    0: done; 1: a chapter, a page or a training failed; 2: bad input, nothing was changed; 130: interrupted.
     """
     args = _parser().parse_args(argv)
     try:
@@ -26,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, 2)
     except RuntimeError as error:
         return _complain(error, 1)
+    except KeyboardInterrupt:
+        return _complain(RuntimeError("interrupted; finished runs are kept"), 130)
     return 0
 
 

@@ -5,6 +5,7 @@ processes side by side than from threads, and a fixed thread count keeps results
 """
 
 import os
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +15,14 @@ from tqdm import tqdm
 _TOPIC = "splithistory-progress"
 # Dask would have the allocator hand freed pages back at once: training then spends half its time in
 # page faults. One thread a worker.
-_WORKER_ENVIRONMENT = {
-    "MALLOC_TRIM_THRESHOLD_": 2**31 - 1,
-    "MALLOC_MMAP_THRESHOLD_": 2**30,
-    "OMP_NUM_THREADS": 1,
-    "MKL_NUM_THREADS": 1,
+_SETTINGS = {
+    "distributed.nanny.pre-spawn-environ": {
+        "MALLOC_TRIM_THRESHOLD_": 2**31 - 1,
+        "MALLOC_MMAP_THRESHOLD_": 2**30,
+        "OMP_NUM_THREADS": 1,
+        "MKL_NUM_THREADS": 1,
+    },
+    "distributed.worker.preload": [__name__],
 }
 
 
@@ -69,7 +73,7 @@ def _on_dask(jobs, work, workers: int, bar: "_Bar") -> None:
     from distributed import Client, LocalCluster, as_completed
 
     with (
-        dask.config.set({"distributed.nanny.pre-spawn-environ": _WORKER_ENVIRONMENT}),
+        dask.config.set(_SETTINGS),
         LocalCluster(
             n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs="ERROR"
         ) as cluster,
@@ -87,6 +91,11 @@ def _on_dask(jobs, work, workers: int, bar: "_Bar") -> None:
             bar.show(done.key, 1.0, "done")
 
 
+def dask_setup(_worker) -> None:
+    """Dask calls this in each new worker: an interrupt is the main process's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _task(work, key: str, payload, needs) -> None:
     """One job on a worker; `needs` only makes Dask wait for the jobs before it."""
     from distributed import get_worker
@@ -102,7 +111,7 @@ class _Bar:
         self.jobs = {job.key: job for job in jobs}
         self.done = dict.fromkeys(self.jobs, 0.0)
         total = sum(job.seconds for job in jobs)
-        shape = "{percentage:3.0f}% |{bar:20}| {elapsed}<{remaining} {postfix}"
+        shape = "{percentage:3.0f}% |{bar:20}| {elapsed}<{remaining}  {desc}"
         # None: silent unless standard error is a terminal
         self.bar = tqdm(total=total, bar_format=shape, disable=True if quiet else None)
 
@@ -115,6 +124,7 @@ class _Bar:
     def show(self, key: str, share: float, text: str) -> None:
         share = max(share, self.done[key])
         finished = sum(value == 1 for value in self.done.values())
-        self.bar.set_postfix_str(f"{finished}/{len(self.jobs)} {self.jobs[key].label}: {text}", refresh=False)
+        now = f"{finished}/{len(self.jobs)} {self.jobs[key].label}: {text}"
+        self.bar.set_description_str(now, refresh=False)
         self.bar.update((share - self.done[key]) * self.jobs[key].seconds)
         self.done[key] = share
