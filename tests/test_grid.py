@@ -1,8 +1,11 @@
 """The grid: order respected in both modes, failures raised, progress accounted for."""
 
-import pytest
+import time
 
-from splithistory.grid import Job, default_workers, run
+import pytest
+from tqdm import tqdm
+
+from splithistory.grid import Job, _Bar, default_workers, run
 
 
 def job(key, after=()):
@@ -17,6 +20,8 @@ class Write:
 
     def __call__(self, payload, report):
         report(0.5, "half way")
+        if payload == "a":
+            time.sleep(0.5)  # whoever does not wait for it finds nothing
         if payload == "bad":
             raise RuntimeError("bad: cannot be done")
         if payload == "b":
@@ -44,3 +49,13 @@ def test_default_workers_never_exceed_the_cores():
     import os
 
     assert 0 <= default_workers() <= os.cpu_count()
+
+
+def test_the_bar_counts_each_job_once_by_its_cost_whatever_is_reported(monkeypatch):
+    monkeypatch.setattr("splithistory.grid.tqdm", lambda **kwargs: tqdm(**{**kwargs, "disable": False}))
+    bar = _Bar([job("a"), Job("b", "job b", 3.0, (), "b")], quiet=False)
+    for key, share in (("a", 0.5), ("b", 0.5), ("a", 0.2), ("a", 1.0), ("a", 1.0)):
+        bar.show(key, share, "loss 0.5")
+    assert bar.bar.n == 1.0 + 1.5
+    assert "1/2 job a: loss 0.5" in bar.bar.desc
+    bar.bar.close()

@@ -235,3 +235,40 @@ def test_implied_op_and_imp_min_are_the_closed_forms_of_the_success_rates():
     s, s_prime = measured.success((0, 4)), measured.counterfactual_success((0, 4))
     assert measured.implied_op((0, 4)) == information.implied_op(s, 0.25)
     assert measured.imp_min((0, 4)) == information.imp_min(s, s_prime)
+
+
+def test_the_sampled_procedure_never_pairs_a_history_with_itself():
+    # two histories, a world that tells them apart for certain: each meets only the other's outcome
+    def world(histories, actions):
+        return np.eye(2)[histories[:, 0]]
+
+    futures = split_history(np.array([[0], [1]]), lambda h: np.zeros(2, int), world, method="sampled", seed=0)
+    assert futures.counterfactual_probs.tolist() == [[0, 1], [1, 0]]
+
+
+def test_the_sampled_procedure_draws_actions_and_outcomes_as_often_as_they_are_probable():
+    def world(histories, actions):
+        return np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]])[actions]
+
+    histories = np.zeros((3000, 1), int)
+    policy = np.tile([0.25, 0.75], (3000, 1))
+    sampled = split_history(histories, lambda h: policy, world, method="sampled", seed=1)
+    assert sampled.outcome_probs == pytest.approx([0.25, 0.125, 0.625], abs=0.03)
+    mean = sampled.action_probs @ sampled.counterfactual_probs
+    assert mean == pytest.approx([0.25, 0.125, 0.625], abs=0.03)
+
+
+def test_the_interval_subtracts_the_bias_that_the_bootstrap_shows():
+    world = Recurrence()
+    measured = split_history(world.histories(300, 20, seed=6), world.next_probs, world)
+    low, high = measured.interval("imp")
+    value, draws = measured._bootstrap("imp", 0)
+    assert draws.mean() > value + 0.005  # the plug-in Imp of few histories is too high
+    assert (low + high) / 2 == pytest.approx(2 * value - draws.mean(), abs=1e-12)
+
+
+def test_measurements_in_different_worlds_do_not_add_up():
+    measured = split_history(WORLD.histories(50, 20, seed=1), WORLD.next_probs, WORLD)
+    other = SplitHistory(measured.counts, np.roll(measured.world, 1, axis=0))
+    with pytest.raises(ValueError, match="made in different worlds"):
+        measured + other

@@ -76,3 +76,9 @@ def test_bad_input_is_named_with_what_was_given_and_what_is_allowed(tmp_path):
         Store(tmp_path / "file")
     with pytest.raises(ValueError, match=r"manifest.json is missing; the run is not there"):
         Store(tmp_path).weights(SPEC)
+
+
+def test_saving_a_run_again_replaces_the_whole_of_it(tmp_path):
+    store = saved(tmp_path)
+    store.save(SPEC, tables={"other": pd.DataFrame({"x": [1]})})
+    assert sorted(p.name for p in store.folder(SPEC).iterdir()) == ["manifest.json", "other.parquet"]

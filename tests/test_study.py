@@ -1,5 +1,7 @@
 """The study: jobs keyed and ordered, published tables whole, measurements those of the models."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -20,14 +22,14 @@ TINY = study.Profile(
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("store"))
-    assert study.run(TINY, store, workers=0, quiet=True) == 8
+    assert study.run(TINY, store, workers=0, quiet=True) == 9
     return store, study.collect(TINY, store)
 
 
 def test_quick_lists_every_model_and_its_measurement_after_what_it_needs():
     jobs = study.jobs(study.PROFILES["quick"])
     kinds = [job.payload["kind"] for job in jobs]
-    assert [kinds.count(kind) for kind in ("pretrain", "reinforce", "measure")] == [6, 18, 24]
+    assert [kinds.count(kind) for kind in ("pretrain", "reinforce", "measure")] == [6, 18, 25]
     seen = set()
     for job in jobs:
         assert set(job.after) <= seen
@@ -36,7 +38,8 @@ def test_quick_lists_every_model_and_its_measurement_after_what_it_needs():
 
 
 def test_a_key_changes_with_everything_that_changes_the_weights():
-    base = study.jobs(TINY)[0].payload
+    base = study.jobs(TINY)[1].payload
+    assert base["kind"] == "pretrain" and base["config"]["dropout"] == 0.1  # defaults are in the key
     for name, value in (("engine", 2), ("seed", 1), ("size", "53k"), ("config", {"steps": 4})):
         assert key({**base, name: value}) != key(base)
 
@@ -58,13 +61,27 @@ def test_a_measurement_is_that_of_the_stored_weights(tiny):
     row = collected.models[collected.models["n_good"] == 4].iloc[0]
     spec = next(job.payload for job in study.jobs(TINY) if job.key == row["run"])
     weights = {k: v[None] for k, v in store.weights(spec).items()}
-    for temperature in study.TEMPERATURES:
+    histories = Recurrence().histories(200, seed=[study._HISTORY_SEED, 1])
+    for temperature in (0.0, 1.0):
         policy = as_policy(weights, Architecture(32, 2), temperature=temperature)
-        histories = Recurrence().histories(200, seed=[study._HISTORY_SEED, 1])
         expected = split_history(histories, policy, Recurrence())
         found = collected.measured(row["model"], temperature=temperature, half=1)
         assert np.allclose(found.counts, expected.counts, atol=1e-9)
         assert collected.measured(row["model"], temperature=temperature).n_histories == 400
+
+
+def test_a_model_held_to_odd_tokens_plays_no_other(tiny):
+    for model in tiny[1].models["model"]:
+        held = tiny[1].measured(model, tokens="odd")
+        assert held.n_histories == 400 and held.action_probs[:8].sum() == 0
+
+
+def test_the_generator_is_measured_on_the_same_histories(tiny):
+    assert tiny[1].models["stage"].tolist() == ["generator", "pretrained"] + 3 * ["finetuned"]
+    histories = Recurrence().histories(200, seed=[study._HISTORY_SEED, 0])
+    expected = split_history(histories, Recurrence().next_probs, Recurrence())
+    found = tiny[1].measured(0, temperature=1.0, half=0)
+    assert np.allclose(found.counts, expected.counts, atol=1e-9)
 
 
 def test_published_tables_are_read_back_as_they_were(tiny, tmp_path, monkeypatch):
@@ -94,10 +111,10 @@ def test_what_is_published_is_what_the_profile_asks_for():
     assert (study.results_root() / "quick").is_dir()  # or load() would train
     published = study.load("quick")
     profile = study.PROFILES["quick"]
-    assert len(published.models) == 4 * len(profile.sizes) * len(profile.seeds)
+    assert len(published.models) == 1 + 4 * len(profile.sizes) * len(profile.seeds)
     assert published.manifest["profile"] == study._plain(profile)
     runs = {job.key for job in study.jobs(profile) if job.payload["kind"] != "measure"}
-    assert set(published.models["run"]) == runs
+    assert set(published.models["run"]) - {""} == runs
 
 
 def test_a_finding_that_published_results_no_longer_show_is_an_error(tiny, capsys):
@@ -121,3 +138,35 @@ def test_the_summary_measures_each_model_on_its_own_goal(tiny):
     assert row["s"] == pytest.approx(measured.success((0, 2, 4, 6)))
     assert row["op"] == pytest.approx(measured.op) and row["op_low"] < row["op"] < row["op_high"]
     assert row["gap"] == pytest.approx(row["op"] - row["implied_op"])
+
+
+def test_decompositions_add_up_for_finetuned_models_and_for_pretrained_ones_on_every_goal(tiny):
+    terms = tiny[1].decompositions()
+    assert terms["stage"].tolist() == 3 * ["pretrained"] + 3 * ["finetuned"]
+    parts = ["op_success_rate", "op_within_success", "op_within_failure"]
+    assert np.allclose(terms[parts].sum(axis=1) - terms["delta"], terms["op"], atol=1e-12)
+
+
+def test_mean_over_seeds_is_a_t_interval():
+    mean, half = study.mean_over_seeds([1.0, 2.0, 3.0])
+    assert mean == 2.0 and half == pytest.approx(4.302653 / np.sqrt(3), rel=1e-6)
+    with pytest.raises(ValueError, match=r"values: shape \(1,\), allowed are at least two seeds"):
+        study.mean_over_seeds([1.0])
+
+
+def test_a_finetuned_model_starts_from_its_own_pretrained_one_and_seeds_differ(tmp_path):
+    profile = replace(TINY, seeds=(0, 1))
+    store = Store(tmp_path)
+    study.run(profile, store, workers=0, quiet=True)
+    specs = [job.payload for job in study.jobs(profile)]
+    pretrained = {spec["seed"]: store.weights(spec) for spec in specs if spec["kind"] == "pretrain"}
+    finetuned = [spec for spec in specs if spec["kind"] == "reinforce"]
+
+    def distance(a, b):
+        return max(np.abs(a[k] - b[k]).max() for k in a)
+
+    assert distance(pretrained[0], pretrained[1]) > 0.5
+    for spec in finetuned:  # three updates of at most a rate each, and three of maintenance
+        own = spec["parent"]["seed"]
+        weights = store.weights(spec)
+        assert 0 < distance(weights, pretrained[own]) < 0.02 < distance(weights, pretrained[1 - own])

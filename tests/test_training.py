@@ -1,5 +1,7 @@
 """Training: learning happens, members are independent, seeds are obeyed, divergence is loud."""
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,9 @@ from splithistory.training import (
     Diverged,
     Pretraining,
     Reinforcement,
+    _Log,
+    _Scene,
+    _schedule,
     _successful_draws,
     as_policy,
     choose,
@@ -69,7 +74,7 @@ def test_reinforcement_raises_success_above_the_policy_it_started_from():
     )
     config = Reinforcement(goal=(0, 4), updates=100, pool=2**13, test_size=512, evaluations=4, rate=3e-3)
     curves = reinforce(architecture, config, pretrained.weights, [0]).curves
-    assert curves["success"][0, -1] > curves["success"][0, 0] + 0.02
+    assert curves["success_greedy"][0, -1] > curves["success_greedy"][0, 0] + 0.02
 
 
 def test_reported_success_is_what_the_measure_finds_on_the_same_histories():
@@ -144,3 +149,83 @@ def test_a_nan_in_one_member_is_laid_to_that_member():
 def test_bad_input_is_named_with_what_was_given_and_what_is_allowed(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_curves_begin_before_the_first_update():
+    curves = pretrain(SMALL, SHORT, [0, 1]).curves
+    assert curves["step"].tolist() == [[0, 10, 20]] * 2
+    assert np.isnan(curves["train_loss"][:, 0]).all() and np.isfinite(curves["train_loss"][:, 1:]).all()
+    assert np.isfinite(curves["test_loss"]).all()
+
+
+def changed(config, name):
+    value = getattr(config, name)
+    return replace(config, **{name: (0, 2, 4, 6) if name == "goal" else value * 2 if value else 0.5})
+
+
+@pytest.mark.parametrize(
+    "name", ["steps", "batch", "rate", "warmup", "weight_decay", "dropout", "train_size"]
+)
+def test_no_setting_of_pretraining_is_ignored(name):
+    first, second = (pretrain(SMALL, config, [0]).weights for config in (SHORT, changed(SHORT, name)))
+    assert any(not np.array_equal(first[k], second[k]) for k in first)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [field.name for field in fields(TUNE) if field.name not in ("test_size", "evaluations")],
+)
+def test_no_setting_of_reinforcement_is_ignored(name):
+    start = starting_weights([0])
+    first, second = (reinforce(SMALL, c, start, [0]).weights for c in (TUNE, changed(TUNE, name)))
+    assert any(not np.array_equal(first[k], second[k]) for k in first)
+
+
+def test_the_rate_warms_up_to_its_peak_and_falls_along_a_cosine_to_a_tenth():
+    rates = [_schedule(step, 100, 10) for step in range(1, 101)]
+    assert rates[0] == 0.1 and rates[9] == 1.0 and rates[-1] == pytest.approx(0.1)
+    assert rates[54] == pytest.approx(0.55, abs=0.02) and (np.diff(rates[9:]) <= 0).all()
+
+
+def test_the_reinforcement_loss_is_unbiased_for_its_expectation():
+    world, config = Recurrence(), replace(TUNE, batch=256, rollouts=400, dropout=0.0)
+    scene = _Scene(world, config, 20, [0], "cpu")
+    weights = {k: 2 * v for k, v in initialise(SMALL, [0]).items()}  # far from uniform
+    streams = {name: [stream(0, name)] for name in ("order", "act")}
+    loss = scene.loss(weights, SMALL, streams, None).item()
+    index = torch.randint(config.pool, (config.batch,), generator=stream(0, "order"))
+    histories = scene.histories[0][index].numpy()
+    probs = as_policy(weights, SMALL, temperature=1.0)(histories)
+    success = world.table[world.classes(histories)][:, :, list(config.goal)].sum(-1)
+    assert loss == pytest.approx(-(probs * success * np.log(probs)).sum(1).mean(), rel=0.02)
+
+
+def test_maintenance_trains_on_even_positions_and_keeps_their_loss_lower():
+    scene = _Scene(Recurrence(), TUNE, 20, [0], "cpu")
+    assert scene.even_windows[..., -1].max() < 8
+    config = replace(TUNE, updates=60, pool=2**12, maintenance_batch=256, maintenance_rate=3e-3)
+    kept, lost = (
+        reinforce(SMALL, c, starting_weights([0]), [0]).curves["even_loss"][0, -1]
+        for c in (config, replace(config, maintenance_rate=0.0))
+    )
+    assert kept < lost - 0.1
+
+
+def test_curves_of_reinforcement_are_those_of_the_measure():
+    world, weights = Recurrence(), starting_weights([0])
+    curves = reinforce(SMALL, replace(TUNE, rate=1e-9, maintenance_rate=0.0), weights, [0]).curves
+    measured = split_history(world.histories(20_000, 20, seed=5), as_policy(weights, SMALL), world)
+    assert curves["wrong_parity_greedy"][0, -1] == pytest.approx(measured.action_probs[:8].sum(), abs=0.15)
+    warm = as_policy(weights, SMALL, temperature=1.0)
+    expected = split_history(world.histories(20_000, 20, seed=5), warm, world).success(TUNE.goal)
+    assert curves["success"][0, -1] == pytest.approx(expected, abs=0.05)
+    assert curves["success_greedy"][0, 0] == pytest.approx(measured.success(TUNE.goal), abs=0.15)
+
+
+def test_a_row_averages_the_losses_since_the_row_before():
+    log = _Log(4, 2, ["seed 0"], "stage", None, dict)
+    for step, loss in enumerate([1.0, 3.0, 5.0, 7.0], start=1):
+        log.record(step, torch.tensor([loss]))
+    curves = log.curves()
+    assert curves["step"].tolist() == [[0, 2, 4]]
+    assert curves["train_loss"][0, 1:].tolist() == [2.0, 6.0]

@@ -129,4 +129,9 @@ def quote(**texts: str) -> None:
             raise ValueError(
                 f"{name}: given {text!r}, allowed is text (round it: the prose shows it as it is)"
             )
-        glue(name, text, display=False)
+        # typographic minus; and no line break inside a number
+        glue(
+            name,
+            text.replace("-", "−").replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%"),
+            display=False,
+        )

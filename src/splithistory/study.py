@@ -8,7 +8,7 @@ is never done again and a measurement can change without training anything.
 import json
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -24,7 +24,9 @@ from .store import Store, checked_manifest, key, provenance, whole_folder, write
 ENGINE = 1  # raise when a change of code makes other weights from the same specification
 GOALS = {2: (0, 4), 4: (0, 2, 4, 6), 6: (0, 1, 2, 4, 5, 6)}  # the post's goals by n_good, outcomes s_{t+1}
 SIZES = {"18k": (32, 2), "53k": (56, 2), "144k": (76, 3), "402k": (128, 3)}  # name: (width, layers)
-TEMPERATURES = (0.0, 1.0)
+# how a model's logits are read when it is measured: (temperature, tokens it may play)
+READINGS = ((0.0, "all"), (1.0, "all"), (0.0, "odd"))
+_GENERATOR = {"kind": "generator"}
 _HISTORY_SEED = 2**31 + 1  # histories that models are measured on: no study seed reaches it
 
 
@@ -65,7 +67,7 @@ def profile_named(name: str) -> Profile:
 
 def jobs(profile: Profile) -> list[grid.Job]:
     """Every job of a profile, each after the ones it needs; a job's key is its run's."""
-    listed = []
+    listed = [_job(_measure_spec(profile, _GENERATOR))]
     for size in profile.sizes:
         for seed in profile.seeds:
             pretrained = _pretrain_spec(profile, size, check_seed(seed))
@@ -76,20 +78,19 @@ def jobs(profile: Profile) -> list[grid.Job]:
 
 
 def _pretrain_spec(profile: Profile, size: str, seed: int) -> dict:
+    from .training import Pretraining
+
     width, layers = SIZES[size]
-    shape = {"width": width, "layers": layers}
-    return {
-        "kind": "pretrain",
-        "engine": ENGINE,
-        "size": size,
-        "seed": seed,
-        "architecture": shape,
-        "config": profile.pretraining,
-    }
+    spec = {"kind": "pretrain", "engine": ENGINE, "size": size, "seed": seed}
+    # every setting is in the key, the defaults too: a changed default is another run
+    config = asdict(Pretraining(**profile.pretraining))
+    return {**spec, "architecture": {"width": width, "layers": layers}, "config": config}
 
 
 def _reinforce_spec(profile: Profile, pretrained: dict, goal: tuple[int, ...]) -> dict:
-    config = {**profile.reinforcement, "goal": list(goal)}
+    from .training import Reinforcement
+
+    config = asdict(Reinforcement(goal=goal, **profile.reinforcement)) | {"goal": list(goal)}
     return {"kind": "reinforce", "engine": ENGINE, "arm": "sampled", "parent": pretrained, "config": config}
 
 
@@ -100,44 +101,51 @@ def _measure_spec(profile: Profile, model: dict) -> dict:
 
 def _job(spec: dict) -> grid.Job:
     parent = spec.get("parent") or spec.get("model")
-    return grid.Job(key(spec), _label(spec), _seconds(spec), (key(parent),) if parent else (), spec)
+    after = (key(parent),) if parent and parent != _GENERATOR else ()
+    return grid.Job(key(spec), _label(spec), _seconds(spec), after, spec)
 
 
 def _origin(spec: dict) -> dict:
-    """The pretrained model that a run goes back to."""
-    while spec["kind"] != "pretrain":
-        spec = spec.get("parent") or spec["model"]
+    """The pretrained model, or the generator, that a run goes back to."""
+    while parent := spec.get("parent") or spec.get("model"):
+        spec = parent
     return spec
 
 
 def _goal(spec: dict) -> tuple[int, ...]:
-    """The goal that a run's model was finetuned on; () for a pretrained one."""
+    """The goal that a run's model was finetuned on; () for any other."""
     model = spec.get("model", spec)
-    return tuple(model["config"].get("goal", ()))
+    return tuple(model.get("config", {}).get("goal", ()))
 
 
 def _label(spec: dict) -> str:
     origin, goal = _origin(spec), _goal(spec)
+    if origin == _GENERATOR:
+        return "measure generator"
     return f"{spec['kind']} {origin['size']} seed {origin['seed']}" + (f" n_good {len(goal)}" if goal else "")
+
+
+def _weights(spec: dict) -> int:
+    """Number of weights of a run's model, without making one (biases left out)."""
+    width, layers = SIZES.get(_origin(spec).get("size"), (0, 0))
+    return 8 * width * width * layers + 32 * width
 
 
 def _seconds(spec: dict) -> float:
     """Estimated seconds on one core; fitted to the four sizes on one machine, good to a factor of two."""
-    width, layers = SIZES[_origin(spec)["size"]]
-    per_sample = 35e-6 + 1.45e-9 * 8.2 * width * width * layers
-    return _samples(spec) * per_sample
+    return _samples(spec) * (35e-6 + 1.5e-9 * _weights(spec))
 
 
 def _samples(spec: dict) -> float:
     """Training samples that a run costs; without gradient a sample costs a third."""
     if spec["kind"] == "measure":
         return (spec["n_histories"] + spec["repeats"] * spec["set_size"]) / 3
-    from .training import Pretraining, Reinforcement
-
-    config = (Pretraining if spec["kind"] == "pretrain" else Reinforcement)(**_settings(spec))
+    config = spec["config"]
     if spec["kind"] == "pretrain":
-        return config.steps * config.batch
-    return config.updates * (config.batch + config.maintenance_batch * (config.maintenance_rate > 0))
+        return config["steps"] * config["batch"]
+    return config["updates"] * (
+        config["batch"] + config["maintenance_batch"] * (config["maintenance_rate"] > 0)
+    )
 
 
 def _settings(spec: dict) -> dict:
@@ -190,36 +198,54 @@ class Worker:
         return _kept(trained)
 
     def _measure(self, spec: dict, report) -> dict:
+        report(0.1, "measuring")
+        settings = spec["n_histories"], spec["repeats"], spec["set_size"]
+        if spec["model"] == _GENERATOR:
+            return {"tables": measure_tables(_generator_policies, *settings, own=(1.0, "all"))}
+        return {"tables": measure_tables(self._policies(spec), *settings, own=(0.0, "all"))}
+
+    def _policies(self, spec: dict):
         import torch
 
         from .training import action_logits, choose
 
         weights = {k: torch.from_numpy(v[None]) for k, v in Store(self.root).weights(spec["model"]).items()}
+        n_odd = Recurrence().alphabet
 
-        def policies(histories):  # one forward pass serves every temperature
+        def policies(histories):  # one forward pass serves every reading
             answer = action_logits(weights, _architecture(spec), histories)[0]
-            return {t: choose(answer, t) for t in TEMPERATURES}
+            odd = answer.clone()
+            odd[:, :n_odd] = -torch.inf
+            return {(t, tokens): choose({"all": answer, "odd": odd}[tokens], t) for t, tokens in READINGS}
 
-        report(0.1, "measuring")
-        return {"tables": measure_tables(policies, spec["n_histories"], spec["repeats"], spec["set_size"])}
+        return policies
 
 
-def measure_tables(policies, n_histories: int, repeats: int, set_size: int) -> dict[str, pd.DataFrame]:
-    """A model's whole measurement; policies(histories) -> {temperature: actions or probabilities}.
+def _generator_policies(histories):
+    """The recurrence as a policy: its likeliest token, and its own noisy draw."""
+    probs = Recurrence().next_probs(histories)
+    return {(t, tokens): probs if t else probs.argmax(1) for t, tokens in READINGS}
 
-    counts: half, temperature, m, a, count over n_histories drawn histories (exact, noise marginalised);
-    sampled: repeat, op, imp, and both futures' outcome shares by the post's procedure at temperature 0.
+
+def measure_tables(
+    policies, n_histories: int, repeats: int, set_size: int, *, own
+) -> dict[str, pd.DataFrame]:
+    """A model's whole measurement; policies(histories) -> {reading: actions or probabilities}.
+
+    counts: half, temperature, tokens, m, a, count over n_histories drawn histories (exact, noise
+    marginalised); sampled: repeat, op, imp and both futures' outcome shares by the post's procedure, for
+    the reading `own`.
     """
     world = Recurrence()
     counts = []
     for half in range(2):
         histories = world.histories(n_histories // 2, seed=[_HISTORY_SEED, half])
-        for temperature, answer in policies(histories).items():
+        for (temperature, tokens), answer in policies(histories).items():
             table = split_history(histories, lambda _, answer=answer: answer, world).counts
             m, a = np.nonzero(table)
-            rows = {"half": half, "temperature": temperature, "m": m, "a": a, "count": table[m, a]}
-            counts.append(pd.DataFrame(rows))
-    sampled = [_sampled_row(lambda h: policies(h)[0.0], world, repeat, set_size) for repeat in range(repeats)]
+            rows = {"half": half, "temperature": temperature, "tokens": tokens, "m": m, "a": a}
+            counts.append(pd.DataFrame(rows | {"count": table[m, a]}))
+    sampled = [_sampled_row(lambda h: policies(h)[own], world, repeat, set_size) for repeat in range(repeats)]
     return {"counts": pd.concat(counts, ignore_index=True), "sampled": pd.DataFrame(sampled)}
 
 
@@ -279,9 +305,7 @@ def plan(profile: Profile, store: Store, workers: int) -> str:
 
 
 def _bytes(spec: dict) -> int:
-    width, layers = SIZES[_origin(spec)["size"]]
-    weights = 0 if spec["kind"] == "measure" else 4 * (8.2 * width * width * layers + 32 * width)
-    return int(weights + 20_000)
+    return 20_000 + (0 if spec["kind"] == "measure" else 4 * _weights(spec))
 
 
 def run(profile: Profile, store: Store, *, workers: int | None = None, quiet: bool = False) -> int:
@@ -294,47 +318,48 @@ def run(profile: Profile, store: Store, *, workers: int | None = None, quiet: bo
 
 def collect(profile: Profile, store: Store) -> "Study":
     """The tables of a profile whose runs are all in the store."""
-    models, parts = [], {"curves": [], "counts": [], "sampled": []}
-    for job in jobs(profile):
-        spec = job.payload
-        if spec["kind"] == "measure":
-            continue
-        measured = _measure_spec(profile, spec)
-        model = len(models)
-        models.append(_model_row(model, spec, store))
-        curves = store.table(spec, "curves").melt("step", var_name="column", ignore_index=True)
-        for name, table in (
-            ("curves", curves),
-            *((n, store.table(measured, n)) for n in ("counts", "sampled")),
-        ):
-            parts[name].append(table.assign(model=model))
+    measures = [job.payload for job in jobs(profile) if job.payload["kind"] == "measure"]
+    parts = {"models": [], "curves": [], "counts": [], "sampled": []}
+    for model, measure in enumerate(measures):
+        spec = measure["model"]
+        parts["models"].append(pd.DataFrame([_model_row(spec, store)]))
+        for name in ("counts", "sampled"):
+            parts[name].append(store.table(measure, name))
+        if spec != _GENERATOR:
+            parts["curves"].append(store.table(spec, "curves").melt("step", var_name="column"))
+        for part in parts.values():
+            if part and "model" not in part[-1]:
+                part[-1] = part[-1].assign(model=model)
     tables = {name: pd.concat(part, ignore_index=True) for name, part in parts.items()}
     seconds = sum(store.manifest(job.payload)["seconds"] for job in jobs(profile))
-    manifest = {
-        "profile": _plain(profile),
-        "goals": {str(k): g for k, g in GOALS.items()},
-        "core_seconds": round(seconds, 1),
-    }
-    return Study(pd.DataFrame(models), manifest=manifest | provenance(), **tables)
+    manifest = {"profile": _plain(profile), "goals": {str(k): g for k, g in GOALS.items()}}
+    return Study(**tables, manifest=manifest | {"core_seconds": round(seconds, 1)} | provenance())
 
 
 def _plain(profile: Profile) -> dict:
     return json.loads(json.dumps(profile.__dict__))
 
 
-def _model_row(model: int, spec: dict, store: Store) -> dict:
+def _model_row(spec: dict, store: Store) -> dict:
     origin, goal = _origin(spec), _goal(spec)
-    manifest = store.manifest(spec)
+    if origin == _GENERATOR:
+        return {
+            "run": "",
+            "stage": "generator",
+            "arm": "",
+            "size": "",
+            "n_parameters": 0,
+            "seed": -1,
+            "n_good": 0,
+        }
     return {
-        "model": model,
         "run": key(spec),
         "stage": "finetuned" if goal else "pretrained",
-        "arm": spec.get("arm", "pretrained"),
+        "arm": spec.get("arm", ""),
         "size": origin["size"],
         "n_parameters": _architecture(spec).n_parameters,
         "seed": origin["seed"],
         "n_good": len(goal),
-        "seconds": manifest["seconds"],
     }
 
 
@@ -342,8 +367,9 @@ def _model_row(model: int, spec: dict, store: Store) -> dict:
 class Study:
     """What the chapters read.
 
-    models: a row a model (stage, arm, size, n_parameters, seed, n_good; n_good 0 is pretrained);
-    curves: model, step, column, value (losses in nats); counts: model, half, temperature, m, a, count;
+    models: a row a model, and the generator first (stage, arm, size, n_parameters, seed, n_good);
+    curves: model, step, column, value (losses in nats);
+    counts: model, half, temperature, tokens, m, a, count;
     sampled: model, repeat, op, imp and outcome shares by the post's procedure, in nats;
     manifest: how it was made.
     """
@@ -357,10 +383,15 @@ class Study:
 
     _TABLES = ("models", "curves", "counts", "sampled")
 
-    def measured(self, model: int, *, temperature: float = 0.0, half: int | None = None) -> SplitHistory:
-        """The exact measurement of a model: its table of counts in the world, both halves or one."""
+    def measured(
+        self, model: int, *, temperature: float = 0.0, tokens: str = "all", half: int | None = None
+    ) -> SplitHistory:
+        """The exact measurement of a model: its table of counts in the world, both halves or one.
+
+        temperature, tokens: one of READINGS; tokens "odd" lets it play odd-position tokens only.
+        """
         world = Recurrence()
-        rows = self._counts.get_group((model, temperature))
+        rows = self._counts.get_group((model, temperature, tokens))
         rows = rows if half is None else rows[rows["half"] == half]
         counts = np.zeros(world.table.shape[:2])
         np.add.at(counts, (rows["m"], rows["a"]), rows["count"])
@@ -379,6 +410,19 @@ class Study:
             rows.append({**row._asdict(), **_scalars(measured, GOALS[row.n_good])})
         return pd.DataFrame(rows)
 
+    def decompositions(self) -> pd.DataFrame:
+        """Op and Imp split into their terms (SplitHistory.decomposition), at temperature 0, in nats.
+
+        A row for each finetuned model on its own goal, and for each pretrained one on every goal.
+        """
+        rows = []
+        for row in self.models[self.models["stage"] != "generator"].itertuples(index=False):
+            measured = self.measured(row.model)
+            for n_good in [row.n_good] if row.n_good else GOALS:
+                scalars = {"n_good": n_good, "op": measured.op, "imp": measured.imp}
+                rows.append({**row._asdict(), **scalars, **measured.decomposition(GOALS[n_good])})
+        return pd.DataFrame(rows)
+
     def found(self, statement: str, holds: bool | None) -> None:
         """Print whether a finding holds (None: too small to tell); on published results it must."""
         print(f"{statement}: {'too small to tell' if holds is None else 'yes' if holds else 'no'}")
@@ -392,7 +436,7 @@ class Study:
 
     @cached_property
     def _counts(self):
-        return self.counts.groupby(["model", "temperature"])
+        return self.counts.groupby(["model", "temperature", "tokens"])
 
     def publish(self, folder: Path, command: str) -> None:
         """Write tables and manifest to `folder`, whole or not at all."""

@@ -98,9 +98,8 @@ class Trained:
         )
 
 
-Progress = Callable[
-    [int, int, np.ndarray], None
-]  # (updates done, updates in all, loss of each member in nats)
+# (updates done, updates in all, loss of each member in nats)
+Progress = Callable[[int, int, np.ndarray], None]
 
 
 def pretrain(
@@ -114,8 +113,8 @@ def pretrain(
 ) -> Trained:
     """Train one member a seed to predict the next token at either parity.
 
-    Curves (per member, at each evaluation): step, train_loss (mean since the last evaluation, dropout
-    on), test_loss and test_accuracy on held-out windows, in nats and as a share.
+    Curves (per member, before the first update and at each evaluation): step, train_loss (mean since the
+    last evaluation, dropout on), test_loss and test_accuracy on held-out windows, in nats and as a share.
     Raises Diverged if a loss is NaN or explodes.
     """
     _check_seeds(seeds)
@@ -128,14 +127,18 @@ def pretrain(
     )
     order = [stream(s, "order", device) for s in seeds]
     dropout = Dropout(config.dropout, [stream(s, "dropout", device) for s in seeds])
-    log = _Log(config.steps, config.evaluations, [f"seed {s}" for s in seeds], "pretraining", progress)
+
+    def held_out_row():
+        test_loss, test_accuracy = evaluate(learner.weights, architecture, held_out)
+        return {"test_loss": test_loss, "test_accuracy": test_accuracy}
+
+    names = [f"seed {s}" for s in seeds]
+    log = _Log(config.steps, config.evaluations, names, "pretraining", progress, held_out_row)
     for step in range(1, config.steps + 1):
         loss = learner.update(
             lambda w: prediction_loss(w, architecture, _batch(windows, config.batch, order), dropout)
         )
-        if log.record(step, loss):
-            test_loss, accuracy = evaluate(learner.weights, architecture, held_out)
-            log.row(test_loss=test_loss, test_accuracy=accuracy)
+        log.record(step, loss)
     return Trained(learner.numpy(), log.curves())
 
 
@@ -170,20 +173,18 @@ def reinforce(
         for name in ("order", "dropout", "act", "keep")
     }
     dropout = Dropout(config.dropout, streams["dropout"])
-    log = _Log(
-        config.updates,
-        config.evaluations,
-        [f"seed {s} of goal {set(config.goal)}" for s in seeds],
-        "reinforcement",
-        progress,
-    )
+
+    def held_out_row():
+        return scene.evaluate(learner.weights, architecture)
+
+    names = [f"seed {s} of goal {set(config.goal)}" for s in seeds]
+    log = _Log(config.updates, config.evaluations, names, "reinforcement", progress, held_out_row)
     for step in range(1, config.updates + 1):
         loss = learner.update(lambda w: scene.loss(w, architecture, streams, dropout))
         if config.maintenance_rate:
             batch = _batch(scene.even_windows, config.maintenance_batch, streams["keep"])
             _step(keeper, prediction_loss(learner.weights, architecture, batch, dropout))
-        if log.record(step, loss):
-            log.row(**scene.evaluate(learner.weights, architecture))
+        log.record(step, loss)
     return Trained(learner.numpy(), log.curves())
 
 
@@ -240,8 +241,8 @@ def choose(answer: torch.Tensor, temperature: float) -> np.ndarray:
     if temperature < 0:
         raise ValueError(f"temperature: given {temperature}, allowed are numbers >= 0")
     if temperature == 0:
-        return answer.argmax(-1).numpy()
-    return torch.softmax(answer.double() / temperature, -1).numpy()
+        return answer.argmax(-1).cpu().numpy()
+    return torch.softmax(answer.double() / temperature, -1).cpu().numpy()
 
 
 class _Scene:
@@ -276,7 +277,8 @@ class _Scene:
         action = action_logits(weights, architecture, self.held_out).argmax(-1)  # (E, N)
         success = self.success[self.held_out_classes.expand(action.shape), action]
         even_loss, even_accuracy = evaluate(weights, architecture, self.held_out_even)
-        rates, self.rates = torch.stack(self.rates), []
+        rates = torch.stack(self.rates) if self.rates else torch.full((1, len(action)), torch.nan)
+        self.rates = []
         return {
             "success": rates.double().mean(0).cpu().numpy(),
             "success_greedy": success.double().mean(1).cpu().numpy(),
@@ -326,15 +328,17 @@ class _Learner:
 
 
 class _Log:
-    """Curves of a run: watches every loss, and says when a row is due."""
+    """Curves of a run: watches every loss, and adds a row of held-out values when one is due."""
 
-    def __init__(self, total: int, rows: int, names: list[str], stage: str, progress: Progress | None):
+    def __init__(self, total: int, rows: int, names: list[str], stage: str, progress, evaluate: Callable):
         self.total, self.names, self.stage, self.progress = total, names, stage, progress
+        self.evaluate = evaluate
         self.due = {round(total * (i + 1) / rows) for i in range(rows)}
         self.losses: list[np.ndarray] = []
         self.rows: list[dict[str, np.ndarray]] = []
+        self._row(0)  # before the first update
 
-    def record(self, step: int, loss: torch.Tensor) -> bool:
+    def record(self, step: int, loss: torch.Tensor) -> None:
         values = loss.double().cpu().numpy()
         bad = ~(values < _EXPLODED)
         if bad.any():
@@ -346,12 +350,15 @@ class _Log:
         self.losses.append(values)
         if self.progress:
             self.progress(step, self.total, values)
-        self.step = step
-        return step in self.due
+        if step in self.due:
+            self._row(step)
 
-    def row(self, **columns: np.ndarray) -> None:
-        train_loss, self.losses = np.mean(self.losses, 0), []
-        self.rows.append({"step": np.full(len(self.names), self.step), "train_loss": train_loss, **columns})
+    def _row(self, step: int) -> None:
+        nothing_yet = np.full(len(self.names), np.nan)
+        train_loss = np.mean(self.losses, 0) if self.losses else nothing_yet
+        self.losses = []
+        steps = np.full(len(self.names), step)
+        self.rows.append({"step": steps, "train_loss": train_loss, **self.evaluate()})
 
     def curves(self) -> dict[str, np.ndarray]:
         return {name: np.stack([row[name] for row in self.rows], 1) for name in self.rows[0]}
