@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from splithistory import chapters, cli
+from splithistory import chapters, cli, study
 
 
 @pytest.mark.parametrize("command", [[], ["study"], ["chapter"], ["book"], ["reference"]])
@@ -84,3 +84,36 @@ def test_the_module_is_the_command():
     command = [sys.executable, "-m", "splithistory", "book", "--help"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("usage: splithistory book")
+
+
+@pytest.fixture
+def tiny_study(tmp_path, monkeypatch):
+    """The smallest study under the name of smoke, with a store and results of its own."""
+    training = {"batch": 16, "test_size": 32, "evaluations": 1}
+    pretraining = {**training, "steps": 2, "train_size": 64}
+    reinforcement = {**training, "updates": 2, "pool": 64, "maintenance_batch": 16}
+    profile = study.Profile(("18k",), (0,), pretraining, reinforcement, 200, 2, 50)
+    monkeypatch.setitem(study.PROFILES, "smoke", profile)
+    monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
+    return ["study", "--profile", "smoke", "--workers", "0", "--store", str(tmp_path / "store")]
+
+
+def test_a_dry_run_lists_jobs_and_touches_nothing(tiny_study, tmp_path, capsys):
+    assert cli.main([*tiny_study, "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "reinforce 18k seed 0 n_good 4" in out and "MB in" in out and "minutes" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_is_run_once_and_published_whole(tiny_study, tmp_path, capsys):
+    assert cli.main([*tiny_study, "--publish"]) == 0
+    assert capsys.readouterr().out.startswith("9 jobs done")
+    assert cli.main(tiny_study) == 0
+    assert capsys.readouterr().out.startswith("0 jobs done")
+    assert study.load("smoke").manifest["command"] == "splithistory study --profile smoke --publish"
+
+
+def test_a_negative_number_of_workers_is_refused_and_leaves_nothing(tiny_study, tmp_path, capsys):
+    assert cli.main([*tiny_study, "--workers", "-1"]) == 2
+    assert capsys.readouterr().err == "splithistory: error: workers: given -1, allowed an integer >= 0\n"
+    assert list(tmp_path.iterdir()) == []

@@ -82,7 +82,10 @@ def test_torch_tensors_are_taken_as_arrays():
         (lambda: information.kl([1.0], [np.nan]), r"reference: entry \[0\] is nan"),
         (lambda: information.binary_kl(1.2, 0.5), r"s: given 1.2 to 1.2, allowed is \[0, 1\]"),
         (lambda: information.goal_mask((0, 9), 8), r"goal: given \[0, 9\], allowed are outcomes in 0..7"),
-        (lambda: information.goal_mask((0.5,), 8), "allowed are integers in 0..7"),
+        (lambda: information.goal_mask((0.5,), 8), r"goal: given \[0.5\], allowed are outcomes in 0..7"),
+        (lambda: information.goal_mask(3, 8), "goal: given 3, allowed are outcomes in 0..7"),
+        (lambda: information.goal_mask((0, "a"), 8), r"goal: given \[0, 'a'\]"),
+        (lambda: information.kl([1.0], [0.5, 0.5]), "reference: 2 outcomes, allowed are as many as probs: 1"),
         (lambda: information.goal_mask((), 8), "goal: given 0 of 8 outcomes"),
         (lambda: information.goal_mask(range(8), 8), "goal: given 8 of 8 outcomes"),
     ],
@@ -90,3 +93,14 @@ def test_torch_tensors_are_taken_as_arrays():
 def test_bad_input_is_named_with_what_was_given_and_what_is_allowed(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_goal_is_the_same_in_any_order_and_any_container():
+    expected = information.goal_mask((0, 4), 8)
+    for goal in ([4, 0], {0, 4}, (0, 4, 4), np.array([0, 4]), iter((0, 4))):
+        assert np.array_equal(information.goal_mask(goal, 8), expected)
+
+
+def test_float32_probabilities_are_accepted_and_made_to_sum_to_one():
+    probs = np.random.default_rng(0).dirichlet(np.ones(16), size=100).astype(np.float32)
+    assert np.abs(information.as_distribution(probs, "p").sum(-1) - 1).max() < 1e-15

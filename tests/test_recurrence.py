@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splithistory import Recurrence, split_history
-from splithistory.recurrence import check_seed
+from splithistory.information import check_seed
 
 WORLD = Recurrence()
 GOALS = ((0, 4), (0, 2, 4, 6), (0, 1, 2, 4, 5, 6))

@@ -40,7 +40,7 @@ def test_quick_lists_every_model_and_its_measurement_after_what_it_needs():
 def test_a_key_changes_with_everything_that_changes_the_weights():
     base = study.jobs(TINY)[1].payload
     assert base["kind"] == "pretrain" and base["config"]["dropout"] == 0.1  # defaults are in the key
-    for name, value in (("engine", 2), ("seed", 1), ("size", "53k"), ("config", {"steps": 4})):
+    for name, value in (("engine", study.ENGINE + 1), ("seed", 1), ("size", "53k"), ("config", {"steps": 4})):
         assert key({**base, name: value}) != key(base)
 
 
@@ -61,7 +61,7 @@ def test_a_measurement_is_that_of_the_stored_weights(tiny):
     row = collected.models[collected.models["n_good"] == 4].iloc[0]
     spec = next(job.payload for job in study.jobs(TINY) if job.key == row["run"])
     weights = {k: v[None] for k, v in store.weights(spec).items()}
-    histories = Recurrence().histories(200, seed=[study._HISTORY_SEED, 1])
+    histories = Recurrence().histories(200, seed=[study._HISTORY_SEED, *b"half", 2])
     for temperature in (0.0, 1.0):
         policy = as_policy(weights, Architecture(32, 2), temperature=temperature)
         expected = split_history(histories, policy, Recurrence())
@@ -78,7 +78,7 @@ def test_a_model_held_to_odd_tokens_plays_no_other(tiny):
 
 def test_the_generator_is_measured_on_the_same_histories(tiny):
     assert tiny[1].models["stage"].tolist() == ["generator", "pretrained"] + 3 * ["finetuned"]
-    histories = Recurrence().histories(200, seed=[study._HISTORY_SEED, 0])
+    histories = Recurrence().histories(200, seed=[study._HISTORY_SEED, *b"half", 1])
     expected = split_history(histories, Recurrence().next_probs, Recurrence())
     found = tiny[1].measured(0, temperature=1.0, half=0)
     assert np.allclose(found.counts, expected.counts, atol=1e-9)
@@ -170,3 +170,20 @@ def test_a_finetuned_model_starts_from_its_own_pretrained_one_and_seeds_differ(t
         own = spec["parent"]["seed"]
         weights = store.weights(spec)
         assert 0 < distance(weights, pretrained[own]) < 0.02 < distance(weights, pretrained[1 - own])
+
+
+def test_halves_and_repeats_are_drawn_apart(tiny):
+    first, second = (tiny[1].measured(0, half=half).counts for half in (0, 1))
+    assert first.sum() == second.sum() == 200 and not np.array_equal(first, second)
+    futures = tiny[1].sampled[tiny[1].sampled["model"] == 2].filter(regex="^f").to_numpy()
+    assert len(futures) == TINY.repeats and not np.array_equal(futures[0], futures[1])
+
+
+def test_the_summary_holds_what_the_measure_says(tiny):
+    for row in tiny[1].summary().itertuples():
+        measured, goal = tiny[1].measured(row.model), study.GOALS[row.n_good]
+        assert row.imp_min == measured.imp_min(goal) and row.delta == measured.delta
+        assert row.s_prime == measured.counterfactual_success(goal)
+        assert row.wrong_parity == pytest.approx(measured.action_probs[:8].sum())
+        low, high = measured.interval("imp")
+        assert (row.imp_low, row.imp_high) == pytest.approx((low, high))

@@ -8,13 +8,16 @@ import torch
 
 from splithistory import Recurrence, split_history
 from splithistory.training import (
+    TEST_SEED,
     Diverged,
     Pretraining,
     Reinforcement,
+    _data_seed,
     _Log,
     _Scene,
     _schedule,
     _successful_draws,
+    action_logits,
     as_policy,
     choose,
     evaluate,
@@ -80,9 +83,7 @@ def test_reinforcement_raises_success_above_the_policy_it_started_from():
 def test_reported_success_is_what_the_measure_finds_on_the_same_histories():
     world = Recurrence()
     trained = reinforce(SMALL, TUNE, starting_weights([0]), [0], world=world)
-    from splithistory.training import TEST_SEED
-
-    held_out = world.histories(TUNE.test_size, 20, seed=TEST_SEED)
+    held_out = world.histories(TUNE.test_size, 20, seed=_data_seed(TEST_SEED, "act"))
     measured = split_history(held_out, as_policy(trained.weights, SMALL), world)
     assert measured.success(TUNE.goal) == pytest.approx(trained.curves["success_greedy"][0, -1], abs=1e-6)
 
@@ -126,17 +127,20 @@ def test_divergence_names_the_step_and_the_member():
 def test_a_nan_in_one_member_is_laid_to_that_member():
     weights = starting_weights([0, 1])
     weights["readout.bias"][1] = np.nan
-    with pytest.raises(Diverged, match=r"member 1 \(seed 1 of goal \{0, 4\}\) is nan nats at step 1"):
+    with pytest.raises(Diverged, match=r"member 1 \(seed 1 of goal \{0, 4\}\) is nan nats at step 0"):
         reinforce(SMALL, TUNE, weights, [0, 1])
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Reinforcement(goal=(0, 9)), r"goal: given \[0, 9\], allowed are outcomes in 0..7"),
+        (
+            lambda: Reinforcement(goal=(0, 9)),
+            r"goal: given \(0, 9\)|goal: given \[0, 9\], allowed are outcomes in 0..7",
+        ),
         (lambda: Pretraining(steps=0), "steps: given 0, allowed is an integer >= 1"),
         (lambda: Pretraining(batch=1e3), "batch: given 1000.0, allowed is an integer >= 1"),
-        (lambda: Pretraining(rate=-1.0), "rate: given -1.0, allowed are positive numbers"),
+        (lambda: Pretraining(rate=-1.0), "rate: given -1.0, allowed is a positive number"),
         (lambda: pretrain(SMALL, SHORT, [-1]), "seed: given -1, allowed is an integer >= 0"),
         (lambda: pretrain(SMALL, SHORT, []), "seeds: none given"),
         (
@@ -229,3 +233,44 @@ def test_a_row_averages_the_losses_since_the_row_before():
     curves = log.curves()
     assert curves["step"].tolist() == [[0, 2, 4]]
     assert curves["train_loss"][0, 1:].tolist() == [2.0, 6.0]
+
+
+@pytest.mark.parametrize("settings", [{"rate": 0.3}, {"maintenance_rate": 10.0}])
+def test_a_collapse_behind_a_falling_loss_is_divergence_too(settings):
+    config = replace(TUNE, updates=60, **settings)
+    weights = {k: 5 * v for k, v in starting_weights([0]).items()}
+    with pytest.raises(Diverged, match=r"reinforcement: (maintenance loss|even_loss|loss) of member 0"):
+        reinforce(SMALL, config, weights, [0])
+
+
+def test_a_policy_that_is_ruined_by_its_last_update_is_not_handed_out():
+    config = replace(SHORT, steps=1, rate=1e38, warmup=1, evaluations=1)
+    with pytest.raises(
+        Diverged, match=r"pretraining: test_loss of member 0 \(seed 0\) is nan nats at step 1"
+    ):
+        pretrain(SMALL, config, [0])
+
+
+@pytest.mark.parametrize("context", [19, 20])
+def test_targets_are_at_the_parity_that_is_asked_for_whatever_the_context(context):
+    windows = training_windows(100, context, 1)
+    assert windows.shape == (100, context + 1)
+    assert (windows[:50, -1] < 8).all() and (windows[50:, -1] >= 8).all()
+    assert _Scene(Recurrence(), TUNE, context, [0], "cpu").even_windows[..., -1].max() < 8
+
+
+def test_training_acting_and_held_out_data_come_from_streams_of_their_own():
+    seeds = [_data_seed(seed, name) for seed in (0, 1, TEST_SEED) for name in ("windows", "act", "keep")]
+    draws = {tuple(np.random.default_rng(seed).integers(2**62, size=2)) for seed in [*seeds, 0, [0, 1]]}
+    assert len(draws) == len(seeds) + 2
+
+
+def test_seeds_give_reinforcement_streams_of_their_own():
+    start = {k: v.repeat(2, 0) for k, v in starting_weights([0]).items()}
+    weights = reinforce(SMALL, TUNE, start, [0, 1]).weights
+    assert not np.array_equal(weights["readout.weight"][0], weights["readout.weight"][1])
+
+
+def test_logits_are_computed_where_the_weights_are():
+    weights = {k: torch.as_tensor(v).to("meta") for k, v in starting_weights([0]).items()}
+    assert action_logits(weights, SMALL, np.zeros((3, 20), int)).device.type == "meta"

@@ -131,3 +131,16 @@ def test_bad_input_is_named_with_what_was_given_and_what_is_allowed(call, messag
 
 def test_weights_keep_numpy_and_pytorch_names():
     assert np.all([k.split(".")[0] in ("embedding", "layers", "readout") for k in SMALL.shapes()])
+
+
+@pytest.mark.parametrize("which", range(6))
+@torch.no_grad()
+def test_every_mask_of_every_block_silences_something(which):
+    class One(Dropout):
+        def masks(self, sizes, dtype):
+            assert len(sizes) == 6
+            return [torch.full((1, *size), float(i != which), dtype=dtype) for i, size in enumerate(sizes)]
+
+    weights = perturbed(initialise(SMALL, [0]))
+    whole = logits(weights, SMALL, tokens(1, 4))
+    assert not torch.allclose(logits(weights, SMALL, tokens(1, 4), One(0.5, [])), whole)

@@ -7,7 +7,7 @@ lies along the last axis.
 import numpy as np
 from scipy.special import entr, rel_entr
 
-_ATOL = 1e-8  # how far a distribution may be from summing to one
+_ATOL = 1e-6  # how far a distribution may be from summing to one: the rounding of a float32 softmax
 
 
 def as_array(values, name: str) -> np.ndarray:
@@ -22,7 +22,10 @@ def as_array(values, name: str) -> np.ndarray:
 
 
 def as_distribution(values, name: str) -> np.ndarray:
-    """`values` as float64 distributions along the last axis; ValueError names the first bad row."""
+    """`values` as float64 distributions along the last axis; ValueError names the first bad row.
+
+    Sums are made one in float64, so that float32 probabilities may come in.
+    """
     array = as_array(values, name)
     if array.ndim == 0 or array.shape[-1] == 0:
         raise ValueError(f"{name}: shape {array.shape}, allowed is a non-empty last axis of outcomes")
@@ -32,8 +35,8 @@ def as_distribution(values, name: str) -> np.ndarray:
     sums = array.sum(-1)
     if not np.allclose(sums, 1, rtol=0, atol=_ATOL):
         bad = np.argwhere(~np.isclose(sums, 1, rtol=0, atol=_ATOL))[0].tolist()
-        raise ValueError(f"{name}: row {bad} sums to {sums[tuple(bad)]:.6g}, allowed is 1")
-    return array
+        raise ValueError(f"{name}: row {bad} sums to {sums[tuple(bad)]:.9g}, allowed is 1")
+    return array / sums[..., None]
 
 
 def as_rate(values, name: str) -> np.ndarray:
@@ -44,24 +47,48 @@ def as_rate(values, name: str) -> np.ndarray:
     return np.clip(array, 0, 1)
 
 
-def goal_mask(goal, n_outcomes: int) -> np.ndarray:
-    """A goal, a set of outcomes, as a boolean mask (K,).
+def as_goal(goal, n_outcomes: int) -> tuple[int, ...]:
+    """A goal, any collection of outcomes, as a sorted tuple without repetitions.
 
     ValueError if an outcome is not an integer in 0..K-1, or if the goal holds none or all of them
     (success would then be certain whatever the policy does).
     """
-    outcomes = np.unique(np.asarray(list(goal)))
-    if outcomes.size and not np.issubdtype(outcomes.dtype, np.integer):
-        raise ValueError(f"goal: given {sorted(goal)}, allowed are integers in 0..{n_outcomes - 1}")
-    if outcomes.size and (outcomes[0] < 0 or outcomes[-1] >= n_outcomes):
-        raise ValueError(f"goal: given {outcomes.tolist()}, allowed are outcomes in 0..{n_outcomes - 1}")
-    if not 0 < outcomes.size < n_outcomes:
+    outcomes = list(goal) if hasattr(goal, "__iter__") and not isinstance(goal, str) else None
+    if outcomes is None or not all(_is_integer(o) and 0 <= o < n_outcomes for o in outcomes):
+        given = goal if outcomes is None else outcomes
+        raise ValueError(f"goal: given {given!r}, allowed are outcomes in 0..{n_outcomes - 1}")
+    outcomes = sorted({int(o) for o in outcomes})
+    if not 0 < len(outcomes) < n_outcomes:
         raise ValueError(
-            f"goal: given {outcomes.size} of {n_outcomes} outcomes, allowed are 1 to {n_outcomes - 1}"
+            f"goal: given {len(outcomes)} of {n_outcomes} outcomes, allowed 1 to {n_outcomes - 1}"
         )
+    return tuple(outcomes)
+
+
+def goal_mask(goal, n_outcomes: int) -> np.ndarray:
+    """A goal as a boolean mask (K,); errors as in `as_goal`."""
     mask = np.zeros(n_outcomes, dtype=bool)
-    mask[outcomes] = True
+    mask[list(as_goal(goal, n_outcomes))] = True
     return mask
+
+
+def check_integer(name: str, value, least: int) -> int:
+    """`value` if it is an integer of at least `least`; ValueError otherwise (1e3 and True are refused)."""
+    if not _is_integer(value) or value < least:
+        raise ValueError(f"{name}: given {value!r}, allowed is an integer >= {least}")
+    return int(value)
+
+
+def check_seed(seed):
+    """`seed`, a non-negative integer or a list of them; ValueError otherwise (1e3 and True are refused)."""
+    parts = seed if isinstance(seed, list | tuple) and len(seed) else [seed]
+    for part in parts:
+        check_integer("seed", part, 0)
+    return seed
+
+
+def _is_integer(value) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def entropy(probs) -> np.ndarray:
@@ -74,7 +101,12 @@ def kl(probs, reference) -> np.ndarray:
 
     Infinite where P has mass that Q lacks; never patched.
     """
-    return rel_entr(as_distribution(probs, "probs"), as_distribution(reference, "reference")).sum(-1)
+    probs, reference = as_distribution(probs, "probs"), as_distribution(reference, "reference")
+    if probs.shape[-1] != reference.shape[-1]:
+        raise ValueError(
+            f"reference: {reference.shape[-1]} outcomes, allowed are as many as probs: {probs.shape[-1]}"
+        )
+    return rel_entr(probs, reference).sum(-1)
 
 
 def binary_kl(s, q) -> np.ndarray:

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from .information import goal_mask
+from .information import check_integer, check_seed, goal_mask
 
 _BLOCK = 2**14  # sequences sampled side by side
 
@@ -29,16 +29,16 @@ class Recurrence:
     """
 
     def __init__(self, modulus: int = 17, window: int = 16, alphabet: int = 8, noise: float = 0.02):
-        if modulus < 3 or any(modulus % d == 0 for d in range(2, int(modulus**0.5) + 1)):
+        modulus = check_integer("modulus", modulus, 3)
+        window, alphabet = check_integer("window", window, 2), check_integer("alphabet", alphabet, 1)
+        if any(modulus % d == 0 for d in range(2, int(modulus**0.5) + 1)):
             raise ValueError(f"modulus: given {modulus}, allowed is an odd prime")
-        if not 1 <= alphabet <= (modulus - 1) // 2:
+        if alphabet > (modulus - 1) // 2:
             raise ValueError(
                 f"alphabet: given {alphabet}, allowed is 1..{(modulus - 1) // 2} (every token + 1 a unit)"
             )
-        if window < 2:
-            raise ValueError(f"window: given {window}, allowed is an integer >= 2")
-        if not 0 <= noise <= 1:
-            raise ValueError(f"noise: given {noise}, allowed is a probability in [0, 1]")
+        if not isinstance(noise, int | float) or not 0 <= noise <= 1:
+            raise ValueError(f"noise: given {noise!r}, allowed is a probability in [0, 1]")
         self.modulus, self.window, self.alphabet, self.noise = modulus, window, alphabet, noise
 
     @property
@@ -117,11 +117,9 @@ class Recurrence:
         """n independent sequences, (n, length) integers; column 0 is an even position.
 
         burn_in: tokens generated and dropped before, even, so that parity stays with position.
-        seed: a non-negative integer, or a sequence of them (anything np.random.SeedSequence takes).
+        seed: a non-negative integer, or a list of them. NumPy reads [s, 0] as s: end lists with other than 0.
         """
-        for name, value, least in (("n", n, 1), ("length", length, 1), ("burn_in", burn_in, 0)):
-            if not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"{name}: given {value!r}, allowed is an integer >= {least}")
+        check_integer("n", n, 1), check_integer("length", length, 1), check_integer("burn_in", burn_in, 0)
         if burn_in % 2:
             raise ValueError(
                 f"burn_in: given {burn_in}, allowed is an even number (parity stays with position)"
@@ -132,7 +130,7 @@ class Recurrence:
 
     def histories(self, n: int, length: int = 20, *, seed, burn_in: int = 200) -> np.ndarray:
         """n histories (n, length) that end at an even position: the policy acts next, at odd t."""
-        skip = (length + 1) % 2
+        skip = (check_integer("length", length, 1) + 1) % 2
         return self.sample(n, length + skip, seed=seed, burn_in=burn_in)[:, skip:]
 
     def class_shares(self) -> np.ndarray:
@@ -213,15 +211,6 @@ class Recurrence:
             raise ValueError(
                 f"{name}: tokens {tokens.min()} to {tokens.max()}, allowed is 0..{self.n_tokens - 1}"
             )
-
-
-def check_seed(seed):
-    """`seed`, a non-negative integer or a sequence of them; ValueError otherwise (1e3 is refused)."""
-    parts = seed if isinstance(seed, list | tuple) else [seed]
-    for part in parts:
-        if isinstance(part, bool) or not isinstance(part, int | np.integer) or part < 0:
-            raise ValueError(f"seed: given {part!r}, allowed is an integer >= 0")
-    return seed
 
 
 @lru_cache(maxsize=8)

@@ -17,11 +17,12 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from . import grid
+from .information import check_seed
 from .measure import SplitHistory, split_history
-from .recurrence import Recurrence, check_seed
-from .store import Store, checked_manifest, key, provenance, whole_folder, write_manifest
+from .recurrence import Recurrence
+from .store import Store, checked_manifest, key, whole_folder, write_manifest
 
-ENGINE = 1  # raise when a change of code makes other weights from the same specification
+ENGINE = 2  # raise when a change of code makes other weights from the same specification
 GOALS = {2: (0, 4), 4: (0, 2, 4, 6), 6: (0, 1, 2, 4, 5, 6)}  # the post's goals by n_good, outcomes s_{t+1}
 SIZES = {"18k": (32, 2), "53k": (56, 2), "144k": (76, 3), "402k": (128, 3)}  # name: (width, layers)
 # how a model's logits are read when it is measured: (temperature, tokens it may play)
@@ -239,7 +240,7 @@ def measure_tables(
     world = Recurrence()
     counts = []
     for half in range(2):
-        histories = world.histories(n_histories // 2, seed=[_HISTORY_SEED, half])
+        histories = world.histories(n_histories // 2, seed=[_HISTORY_SEED, *b"half", half + 1])
         for (temperature, tokens), answer in policies(histories).items():
             table = split_history(histories, lambda _, answer=answer: answer, world).counts
             m, a = np.nonzero(table)
@@ -250,8 +251,10 @@ def measure_tables(
 
 
 def _sampled_row(policy, world: Recurrence, repeat: int, set_size: int) -> dict:
-    histories = world.histories(set_size, seed=[_HISTORY_SEED, 2, repeat])
-    futures = split_history(histories, policy, world, method="sampled", seed=[_HISTORY_SEED, 3, repeat])
+    histories = world.histories(set_size, seed=[_HISTORY_SEED, *b"set", repeat + 1])
+    futures = split_history(
+        histories, policy, world, method="sampled", seed=[_HISTORY_SEED, *b"draw", repeat + 1]
+    )
     row = {"repeat": repeat, "op": futures.op, "imp": futures.imp}
     row |= {f"f{k}": share for k, share in enumerate(futures.outcome_probs)}
     mean = futures.action_probs @ futures.counterfactual_probs
@@ -331,9 +334,25 @@ def collect(profile: Profile, store: Store) -> "Study":
             if part and "model" not in part[-1]:
                 part[-1] = part[-1].assign(model=model)
     tables = {name: pd.concat(part, ignore_index=True) for name, part in parts.items()}
-    seconds = sum(store.manifest(job.payload)["seconds"] for job in jobs(profile))
     manifest = {"profile": _plain(profile), "goals": {str(k): g for k, g in GOALS.items()}}
-    return Study(**tables, manifest=manifest | {"core_seconds": round(seconds, 1)} | provenance())
+    return Study(
+        **tables, manifest=manifest | _made_by([store.manifest(job.payload) for job in jobs(profile)])
+    )
+
+
+def _made_by(manifests: list[dict]) -> dict:
+    """Who made the runs: what their own manifests say, not whoever collects them."""
+
+    def each(values) -> str:
+        return ", ".join(sorted(set(values)))
+
+    names = sorted({name for m in manifests for name in m["versions"]})
+    return {
+        "versions": {name: each(m["versions"][name] for m in manifests) for name in names},
+        "machine": each(m["machine"] for m in manifests),
+        "revision": each(m["revision"] for m in manifests),
+        "core_seconds": round(sum(m["seconds"] for m in manifests), 1),
+    }
 
 
 def _plain(profile: Profile) -> dict:

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .information import goal_mask
-from .recurrence import Recurrence, check_seed
+from .information import as_goal, check_integer, check_seed, goal_mask
+from .recurrence import Recurrence
 from .transformer import Architecture, Dropout, initialise, logits, stream
 
-TEST_SEED = 2**31  # the held-out windows are the same for every member, and outside the range of study seeds
-_EXPLODED = 20.0  # nats; guessing costs ln 16 = 2.8
+TEST_SEED = 2**31  # held-out data is the same for every member; training seeds are below it
+_EXPLODED = 50.0  # nats; guessing costs ln 16 = 2.8
 
 
 class Diverged(RuntimeError):
@@ -80,7 +80,8 @@ class Reinforcement:
             ("updates", "batch", "rollouts", "maintenance_batch", "pool", "test_size", "evaluations"),
             ("rate",),
         )
-        goal_mask(self.goal, Recurrence().alphabet)
+        _check_number("maintenance_rate", self.maintenance_rate, "a number >= 0", lambda v: 0 <= v < math.inf)
+        object.__setattr__(self, "goal", as_goal(self.goal, Recurrence().alphabet))
 
 
 @dataclass
@@ -119,7 +120,7 @@ def pretrain(
     """
     _check_seeds(seeds)
     windows = _to(
-        np.stack([training_windows(config.train_size, architecture.context, [s, 0]) for s in seeds]), device
+        np.stack([training_windows(config.train_size, architecture.context, s) for s in seeds]), device
     )
     held_out = _to(training_windows(config.test_size, architecture.context, TEST_SEED), device)
     learner = _Learner(
@@ -158,10 +159,15 @@ def reinforce(
     At odd t the policy acts, the world answers, and the log-likelihood of its successful actions is
     raised: cross-entropy summed over successes, divided by all draws; failures are ignored. A second
     optimiser keeps prediction at even t alive. Curves: step, train_loss, success (temperature 1, exact
-    over the world's noise, on the batches since the last row), success_greedy, wrong_parity_greedy
-    (temperature 0) and even_loss, even_accuracy on held-out windows. Raises Diverged.
+    over the world's noise, on the training batches since the last row, dropout on), success_greedy and
+    wrong_parity_greedy (temperature 0, held-out histories), even_loss and even_accuracy (held-out windows).
+    Raises Diverged.
     """
     _check_seeds(seeds)
+    if len(weights["readout.bias"]) != len(seeds):
+        raise ValueError(
+            f"weights: {len(weights['readout.bias'])} members, allowed are as many as seeds: {len(seeds)}"
+        )
     world = world or Recurrence()
     scene = _Scene(world, config, architecture.context, seeds, device)
     learner = _Learner(architecture, _tensors(weights, dtype), config, config.updates, device)
@@ -183,17 +189,25 @@ def reinforce(
         loss = learner.update(lambda w: scene.loss(w, architecture, streams, dropout))
         if config.maintenance_rate:
             batch = _batch(scene.even_windows, config.maintenance_batch, streams["keep"])
-            _step(keeper, prediction_loss(learner.weights, architecture, batch, dropout))
+            kept = prediction_loss(learner.weights, architecture, batch, dropout)
+            _step(keeper, kept)
+            log.check(step, "maintenance loss", kept.detach())
         log.record(step, loss)
     return Trained(learner.numpy(), log.curves())
 
 
-def training_windows(n: int, context: int, seed, *, world: Recurrence | None = None) -> np.ndarray:
-    """n independent windows (n, context + 1); the target, the last token, is at an even position in
-    the first half and at an odd one in the second (context even)."""
-    sequences = (world or Recurrence()).sample(n, context + 2, seed=seed)
-    half = n // 2
-    return np.concatenate([sequences[:half, :-1], sequences[half:, 1:]])
+def training_windows(n: int, context: int, seed: int, *, world: Recurrence | None = None) -> np.ndarray:
+    """n independent windows (n, context + 1) of a seed's training set (TEST_SEED's: the held-out one); the
+    target, the last token, is at an even position in the first half and at an odd one in the second."""
+    sequences = (world or Recurrence()).sample(n, context + 2, seed=_data_seed(seed, "windows"))
+    half, start = n // 2, context % 2  # column `context` is at an even position if context is even
+    even, odd = sequences[:half, start:], sequences[half:, 1 - start :]
+    return np.concatenate([even[:, : context + 1], odd[:, : context + 1]])
+
+
+def _data_seed(seed: int, purpose: str) -> list[int]:
+    """A seed of its own for each data set; letters are not 0, so no two purposes share a stream."""
+    return [seed, *purpose.encode()]
 
 
 def prediction_loss(weights, architecture: Architecture, windows: torch.Tensor, dropout=None) -> torch.Tensor:
@@ -219,8 +233,8 @@ def evaluate(weights, architecture: Architecture, windows: torch.Tensor) -> tupl
 @torch.no_grad()
 def action_logits(weights, architecture: Architecture, histories, *, chunk: int = 1024) -> torch.Tensor:
     """Logits (E, N, V) of every member on the same histories (N, T), in chunks that stay in cache."""
-    e = len(weights["readout.bias"])
-    parts = torch.as_tensor(histories).split(chunk)
+    bias = weights["readout.bias"]
+    e, parts = len(bias), torch.as_tensor(histories, device=bias.device).split(chunk)
     return torch.cat([logits(weights, architecture, part.expand(e, *part.shape)) for part in parts], 1)
 
 
@@ -249,16 +263,24 @@ class _Scene:
     """The histories a policy acts on and the world's answers, as tensors on the device."""
 
     def __init__(self, world: Recurrence, config: Reinforcement, context: int, seeds, device):
-        pools = np.stack([world.histories(config.pool, context, seed=[s, 1]) for s in seeds])
+        def even_windows(n, seed, purpose):
+            start = context % 2  # the target at an even position
+            windows = world.sample(n, context + 1 + start, seed=_data_seed(seed, purpose))
+            return windows[:, start:]
+
+        def histories(n, seed, purpose):
+            return world.histories(n, context, seed=_data_seed(seed, purpose))
+
+        pools = np.stack([histories(config.pool, s, "act") for s in seeds])
         self.histories = _to(pools, device)  # (E, N, T)
         self.classes = _to(np.stack([world.classes(pool) for pool in pools]), device)  # (E, N)
-        even = [world.sample(config.pool, context + 1, seed=[s, 2]) for s in seeds]
-        self.even_windows = _to(np.stack(even), device)  # (E, N, T + 1), target at an even position
+        # (E, N, T + 1)
+        self.even_windows = _to(np.stack([even_windows(config.pool, s, "keep") for s in seeds]), device)
         success = world.table[:, :, goal_mask(config.goal, world.alphabet)].sum(-1)
         self.success = _to(success, device)  # (M, A): probability of success
-        self.held_out = world.histories(config.test_size, context, seed=TEST_SEED)
+        self.held_out = histories(config.test_size, TEST_SEED, "act")
         self.held_out_classes = _to(world.classes(self.held_out), device)
-        self.held_out_even = _to(world.sample(config.test_size, context + 1, seed=TEST_SEED), device)
+        self.held_out_even = _to(even_windows(config.test_size, TEST_SEED, "keep"), device)
         self.config, self.n_odd, self.rates = config, world.alphabet, []
 
     def loss(self, weights, architecture: Architecture, streams, dropout) -> torch.Tensor:
@@ -339,26 +361,31 @@ class _Log:
         self._row(0)  # before the first update
 
     def record(self, step: int, loss: torch.Tensor) -> None:
-        values = loss.double().cpu().numpy()
+        self.losses.append(self.check(step, "loss", loss))
+        if self.progress:
+            self.progress(step, self.total, self.losses[-1])
+        if step in self.due:
+            self._row(step)
+
+    def check(self, step: int, what: str, loss) -> np.ndarray:
+        """The losses as an array (E,); raises Diverged at the first one that is NaN or too large."""
+        values = torch.as_tensor(loss).double().cpu().numpy()
         bad = ~(values < _EXPLODED)
         if bad.any():
             e = int(bad.argmax())
-            who = f"member {e} ({self.names[e]})"
-            raise Diverged(
-                f"{self.stage}: loss of {who} is {values[e]:.4g} nats at step {step}; try a lower rate"
-            )
-        self.losses.append(values)
-        if self.progress:
-            self.progress(step, self.total, values)
-        if step in self.due:
-            self._row(step)
+            where = f"member {e} ({self.names[e]}) is {values[e]:.4g} nats at step {step}"
+            raise Diverged(f"{self.stage}: {what} of {where}; try a lower rate")
+        return values
 
     def _row(self, step: int) -> None:
         nothing_yet = np.full(len(self.names), np.nan)
         train_loss = np.mean(self.losses, 0) if self.losses else nothing_yet
         self.losses = []
+        held_out = self.evaluate()
+        for name in held_out.keys() & {"test_loss", "even_loss"}:
+            self.check(step, name, held_out[name])
         steps = np.full(len(self.names), step)
-        self.rows.append({"step": steps, "train_loss": train_loss, **self.evaluate()})
+        self.rows.append({"step": steps, "train_loss": train_loss, **held_out})
 
     def curves(self) -> dict[str, np.ndarray]:
         return {name: np.stack([row[name] for row in self.rows], 1) for name in self.rows[0]}
@@ -398,16 +425,22 @@ def _tensors(weights: dict[str, np.ndarray], dtype) -> dict[str, torch.Tensor]:
 
 def _check(config, counts: tuple[str, ...], rates: tuple[str, ...]) -> None:
     for name in counts:
-        value = getattr(config, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}: given {value!r}, allowed is an integer >= 1")
+        check_integer(name, getattr(config, name), 1)
+    check_integer("warmup", config.warmup, 0)
     for name in rates:
-        if not 0 < getattr(config, name) < math.inf:
-            raise ValueError(f"{name}: given {getattr(config, name)!r}, allowed are positive numbers")
+        _check_number(name, getattr(config, name), "a positive number", lambda v: 0 < v < math.inf)
+    _check_number("weight_decay", config.weight_decay, "a number >= 0", lambda v: 0 <= v < math.inf)
+    _check_number("dropout", config.dropout, "a number in [0, 1)", lambda v: 0 <= v < 1)
+
+
+def _check_number(name: str, value, allowed: str, holds: Callable) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not holds(value):
+        raise ValueError(f"{name}: given {value!r}, allowed is {allowed}")
 
 
 def _check_seeds(seeds) -> None:
     if not len(seeds):
         raise ValueError("seeds: none given, allowed is at least one integer >= 0")
     for seed in seeds:
-        check_seed(seed)
+        if check_seed(seed) >= TEST_SEED:
+            raise ValueError(f"seed: given {seed}, allowed is below {TEST_SEED} (held-out data begins there)")
