@@ -117,3 +117,16 @@ def test_a_negative_number_of_workers_is_refused_and_leaves_nothing(tiny_study, 
     assert cli.main([*tiny_study, "--workers", "-1"]) == 2
     assert capsys.readouterr().err == "splithistory: error: workers: given -1, allowed an integer >= 0\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unusable_store_is_noticed_before_any_training(tiny_study, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert cli.main([*tiny_study[:-1], str(tmp_path / "file" / "store")]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("splithistory: error: ") and err.count("\n") == 1
+
+
+def test_an_unknown_profile_is_one_line_on_the_command_line(capsys):
+    assert cli.main(["study", "--profile", "nope"]) == 2
+    expected = "splithistory: error: profile: given 'nope', allowed are smoke, quick\n"
+    assert capsys.readouterr().err == expected

@@ -5,7 +5,7 @@ import time
 import pytest
 from tqdm import tqdm
 
-from splithistory.grid import Job, _Bar, default_workers, run
+from splithistory.grid import Job, _Bar, run
 
 
 def job(key, after=()):
@@ -45,10 +45,15 @@ def test_no_jobs_need_no_workers(tmp_path):
     run([], Write(tmp_path), workers=2)
 
 
-def test_default_workers_never_exceed_the_cores():
-    import os
+def test_a_negative_number_of_workers_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="workers: given -1, allowed is an integer >= 0"):
+        run([job("a"), job("c")], Write(tmp_path), workers=-1)
 
-    assert 0 <= default_workers() <= os.cpu_count()
+
+def test_a_job_that_fails_on_a_worker_prints_no_traceback_of_its_own(tmp_path, capfd):
+    with pytest.raises(RuntimeError, match="bad: cannot be done"):
+        run([job("bad"), job("c")], Write(tmp_path), workers=2, quiet=True)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_the_bar_counts_each_job_once_by_its_cost_whatever_is_reported(monkeypatch):
@@ -58,4 +63,6 @@ def test_the_bar_counts_each_job_once_by_its_cost_whatever_is_reported(monkeypat
         bar.show(key, share, "loss 0.5")
     assert bar.bar.n == 1.0 + 1.5
     assert "1/2 job a: loss 0.5" in bar.bar.desc
+    bar.show("b", 1.0, "done")
+    assert bar.bar.n == 4.0 and "2/2 job b: done" in bar.bar.desc
     bar.bar.close()

@@ -212,6 +212,20 @@ WORLD = Recurrence()
             lambda: split_history(HISTORIES, lambda h: np.zeros(3, int), lambda h, a: a),
             "world: returned shape",
         ),
+        (
+            lambda: split_history(HISTORIES, WORLD.next_probs, WORLD, n_actions=4),
+            "n_actions: given 4 with a table",
+        ),
+        (
+            lambda: split_history(HISTORIES, WORLD.next_probs, WORLD, method="sampled", seed=-1),
+            "seed: given -1, allowed is an integer >= 0",
+        ),
+        (lambda: split_history(HISTORIES, WORLD.next_probs, WORLD).interval("opp"), "quantity: given 'opp'"),
+        (lambda: SplitHistory(np.full((1, 1), 0.4), np.ones((1, 1, 1))).interval("op"), "counts: sum 0.4"),
+        (
+            lambda: Futures([1.0], [1.0], [[0.5, 0.5]]),
+            r"counterfactual_probs: shape \(1, 2\), allowed is \(1, 1\)",
+        ),
         (lambda: split_history(HISTORIES, WORLD.next_probs, WORLD, method="guess"), "method: given 'guess'"),
         (lambda: split_history(HISTORIES, WORLD.next_probs, WORLD, condition="x"), "condition: given 'x'"),
         (lambda: split_history(HISTORIES, WORLD.next_probs, WORLD, method="sampled"), "seed: none given"),
@@ -258,13 +272,16 @@ def test_the_sampled_procedure_draws_actions_and_outcomes_as_often_as_they_are_p
     assert mean == pytest.approx([0.25, 0.125, 0.625], abs=0.03)
 
 
-def test_the_interval_subtracts_the_bias_that_the_bootstrap_shows():
-    world = Recurrence()
-    measured = split_history(world.histories(300, 20, seed=6), world.next_probs, world)
-    low, high = measured.interval("imp")
-    value, draws = measured._bootstrap("imp", 0)
-    assert draws.mean() > value + 0.005  # the plug-in Imp of few histories is too high
-    assert (low + high) / 2 == pytest.approx(2 * value - draws.mean(), abs=1e-12)
+def test_the_centre_of_the_interval_is_nearer_the_truth_than_the_biased_value():
+    world, rng = Recurrence(), np.random.default_rng(1)
+    histories = world.histories(400_000, 20, seed=1)
+    large = split_history(histories, lambda h: world.next_probs(h).argmax(1), world)
+    shares = large.counts.ravel() / large.counts.sum()
+    tables = [SplitHistory(rng.multinomial(200, shares).reshape(16, 16), world.table) for _ in range(60)]
+    value = np.mean([table.imp for table in tables])
+    centre = np.mean([np.mean(table.interval("imp")) for table in tables])
+    assert value - large.imp > 0.02  # plug-in Imp of 200 histories: about (K-1)/N too much
+    assert abs(centre - large.imp) < 0.5 * (value - large.imp)
 
 
 def test_measurements_in_different_worlds_do_not_add_up():
@@ -272,3 +289,48 @@ def test_measurements_in_different_worlds_do_not_add_up():
     other = SplitHistory(measured.counts, np.roll(measured.world, 1, axis=0))
     with pytest.raises(ValueError, match="made in different worlds"):
         measured + other
+
+
+@pytest.mark.parametrize(("condition", "op"), [("action", -np.log(2)), ("history", 0.0)])
+def test_the_sampled_procedure_takes_the_condition_too(condition, op):
+    # a coin is thrown and the world shows it: known once the action is, open when the history is
+    histories, coin = np.zeros((800, 1), int), np.full((800, 2), 0.5)
+    for method in ("exact", "sampled"):
+        measured = split_history(
+            histories, lambda h: coin, lambda h, a: np.eye(2)[a], condition=condition, method=method, seed=1
+        )
+        assert measured.op == pytest.approx(op, abs=0.01)
+
+
+def test_a_float32_softmax_policy_is_measured():
+    torch = pytest.importorskip("torch")
+    logits = torch.randn(500, 16, generator=torch.Generator().manual_seed(0))
+    world = Recurrence()
+    measured = split_history(world.histories(500, 20, seed=1), lambda h: torch.softmax(logits, -1), world)
+    assert measured.counts.sum() == pytest.approx(500, abs=1e-9)
+
+
+@pytest.mark.filterwarnings("error")
+def test_decomposition_holds_where_a_counterfactual_never_succeeds():
+    measured = SplitHistory(np.ones((2, 2)), np.tile([[1.0, 0, 0], [0, 0.5, 0.5]], (2, 1, 1)))
+    terms = measured.decomposition((0,))
+    assert measured.imp == np.inf == terms["imp_success_rate"]
+    assert terms["imp_within_success"] == 0 and np.isfinite(terms["imp_within_failure"])
+
+
+class Labelled:
+    """A world with a table, and whatever classes it is told."""
+
+    table = np.full((2, 3, 4), 0.25)
+
+    def __init__(self, classes):
+        self.given = classes
+
+    def classes(self, histories):
+        return np.asarray(self.given)
+
+
+@pytest.mark.parametrize("classes", [[0, 1, 2], [-1, 0, 1], [0.5, 0, 1], [0, 1]])
+def test_classes_that_are_not_in_the_table_are_refused(classes):
+    with pytest.raises(ValueError, match=r"world: classes \(\d,\) of .*, allowed are 3 integers in 0..1"):
+        split_history(np.zeros((3, 1), int), lambda h: np.zeros(3, int), Labelled(classes))

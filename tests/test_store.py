@@ -1,6 +1,7 @@
 """The store: whole or not at all, altered files detected, keys stable."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -82,3 +83,40 @@ def test_saving_a_run_again_replaces_the_whole_of_it(tmp_path):
     store = saved(tmp_path)
     store.save(SPEC, tables={"other": pd.DataFrame({"x": [1]})})
     assert sorted(p.name for p in store.folder(SPEC).iterdir()) == ["manifest.json", "other.parquet"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]", "null", '{"files": 3}'])
+def test_a_broken_manifest_is_named(tmp_path, text):
+    store = saved(tmp_path)
+    (store.folder(SPEC) / "manifest.json").write_text(text)
+    with pytest.raises(ValueError, match=r"manifest.json is not a manifest; delete .* and train it again"):
+        store.weights(SPEC)
+
+
+def test_a_file_that_the_manifest_does_not_list_is_refused(tmp_path):
+    store = saved(tmp_path)
+    (store.folder(SPEC) / "more.parquet").write_text("")
+    with pytest.raises(ValueError, match=r"more.parquet is missing or altered"):
+        store.manifest(SPEC)
+
+
+def test_a_table_that_a_run_does_not_have_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"has no table 'counts', allowed are curves.parquet"):
+        saved(tmp_path).table(SPEC, "counts")
+
+
+def test_an_interrupt_while_replacing_leaves_the_old_folder_in_place(tmp_path, monkeypatch):
+    with whole_folder(tmp_path / "run") as folder:
+        (folder / "file").write_text("old")
+    rename = Path.rename
+
+    def interrupted(self, target):
+        if (self / "file").is_file() and (self / "file").read_text() == "new":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), whole_folder(tmp_path / "run") as folder:
+        (folder / "file").write_text("new")
+    assert (tmp_path / "run" / "file").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1

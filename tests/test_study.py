@@ -126,6 +126,8 @@ def test_a_finding_that_published_results_no_longer_show_is_an_error(tiny, capsy
     try:
         with pytest.raises(AssertionError, match="published results no longer show that something"):
             collected.found("something", False)
+        with pytest.raises(AssertionError, match="published results no longer show that something"):
+            collected.found("something", None)
     finally:
         collected.published = False
 

@@ -1,6 +1,5 @@
 """The policy: PyTorch's own encoder as the oracle, independence of members, streams."""
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -127,10 +126,6 @@ def test_position_codes_tell_every_position_apart():
 def test_bad_input_is_named_with_what_was_given_and_what_is_allowed(call, message):
     with pytest.raises(ValueError, match=message):
         call()
-
-
-def test_weights_keep_numpy_and_pytorch_names():
-    assert np.all([k.split(".")[0] in ("embedding", "layers", "readout") for k in SMALL.shapes()])
 
 
 @pytest.mark.parametrize("which", range(6))

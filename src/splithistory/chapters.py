@@ -30,6 +30,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from pydantic import ConfigDict, Field, ValidationError, create_model
 
+from .store import replace_folder
 from .study import PROFILES
 
 STORE_VARIABLE = "SPLITHISTORY_STORE"
@@ -217,7 +218,10 @@ def execute(
     root = root or project_root()
     chapter = find_chapter(chapter, root)
     notebook = load(chapter, root)
-    executed = _run(notebook, check(parameters(notebook), given, chapter), chapter, root)
+    values = check(parameters(notebook), given, chapter)
+    if output is not None:  # an unusable place is noticed before the kernel starts
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
+    executed = _run(notebook, values, chapter, root)
     if output is not None:
         _write(executed, Path(output))
     return executed
@@ -272,7 +276,7 @@ def _refuse_stderr(notebook: nbformat.NotebookNode, chapter: str) -> None:
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if output.get("name") == "stderr":
-                text = output.text.strip().splitlines()[0]
+                text = " ".join(output.text.split())[:200]
                 raise BookError(f"{chapter}: code cell {cell.execution_count} wrote to stderr: {text}")
 
 
@@ -288,7 +292,7 @@ def _write(notebook: nbformat.NotebookNode, path: Path) -> None:
 
 def book(
     given: Mapping[str, Any],
-    build: Path = Path("_build"),
+    build: Path | None = None,
     store: Path | None = None,
     *,
     root: Path | None = None,
@@ -297,7 +301,8 @@ def book(
 
     Args:
         given: parameters; each chapter gets those that it knows.
-        build: the folder to work in: ``stage`` (executed chapters), ``html`` (the book).
+        build: the folder to work in: ``stage`` (executed chapters), ``html`` (the book); ``_build`` beside
+            the table of contents when left out.
         store: where the chapters find and keep runs. With ``fresh`` and no store of yours they get
             an empty one, ``build/store``: the first chapter trains, the others find its runs.
         root: the folder that holds the book; found from the working directory when left out.
@@ -310,6 +315,7 @@ def book(
         BookError: if a cell fails, writes to stderr, or a page does not render without a warning.
     """
     root = root or project_root()
+    build = root / "_build" if build is None else Path(build)
     plan = _plan(given, root)
     if store is None and any(values.get("fresh") for values in plan.values()):
         store = build / "store"
@@ -321,7 +327,7 @@ def book(
     for page in pages(root):
         if not (html / f"{page}.html").is_file():
             raise BookError(f"{page}: in the table of contents, but no page was rendered")
-    _swap(html, build / "html")
+    replace_folder(html, build / "html")
     return build / "html" / "index.html"
 
 
@@ -365,16 +371,6 @@ def _render(stage: Path) -> Path:
         complaint = next(located, lines[-1])
         raise BookError(f"{complaint.replace(f'{stage.resolve()}/', '')} (all of it: {log})")
     return stage / "_build" / "html"
-
-
-def _swap(new: Path, current: Path) -> None:
-    """Put a whole folder in the place of another."""
-    old = current.with_name(current.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if current.exists():
-        current.rename(old)
-    new.rename(current)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The command line: ``splithistory study | chapter | book | reference``."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.run(args)
     except ValueError as error:
         return _complain(error, 2)
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         return _complain(error, 1)
     except KeyboardInterrupt:
         return _complain(RuntimeError("interrupted; finished runs are kept"), 130)
@@ -94,9 +95,8 @@ def _add_chapter(commands: Any) -> None:
     command.add_argument(
         "--output",
         type=Path,
-        default=Path("_build/chapters"),
         metavar="DIR",
-        help="folder of the executed notebook (default: %(default)s)",
+        help="folder of the executed notebook (default: _build/chapters of the book)",
     )
     _add_parameters(command)
     command.set_defaults(run=_chapter)
@@ -113,7 +113,8 @@ def _chapter(args: argparse.Namespace) -> None:
             print(f"{parameter.name:<12} {parameter.default!s:<12} {parameter.help}")
     else:
         chapter = chapters.find_chapter(args.name, root)
-        path = args.output / f"{chapter.removeprefix('book/')}.ipynb"
+        output = args.output or root / "_build" / "chapters"
+        path = output / f"{chapter.removeprefix('book/')}.ipynb"
         chapters.execute(chapter, dict(args.parameters), path, root=root)
         print(path)
 
@@ -151,7 +152,7 @@ def _book(args: argparse.Namespace) -> None:
         given["profile"] = args.profile
     if args.fresh:
         given["fresh"] = True
-    print(chapters.book(given, store=args.store))
+    print(os.path.relpath(chapters.book(given, store=args.store)))
 
 
 # --- reference ---------------------------------------------------------------------------------

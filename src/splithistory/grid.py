@@ -12,6 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from .information import check_integer
+
 _TOPIC = "splithistory-progress"
 # Dask would have the allocator hand freed pages back at once: training then spends half its time in
 # page faults. One thread a worker.
@@ -23,6 +25,8 @@ _SETTINGS = {
         "MKL_NUM_THREADS": 1,
     },
     "distributed.worker.preload": [__name__],
+    # a job's own error is raised here, in one line; the worker need not print its traceback as well
+    "logging": {"distributed": "critical"},
 }
 
 
@@ -57,6 +61,7 @@ def run(
 
     work(payload, report) does one job; workers: 0 for this process, else that many Dask processes.
     """
+    check_integer("workers", workers, 0)
     if not jobs:
         return
     with _Bar(jobs, quiet) as bar:
@@ -70,12 +75,12 @@ def run(
 
 def _on_dask(jobs, work, workers: int, bar: "_Bar") -> None:
     import dask
-    from distributed import Client, LocalCluster, as_completed
+    from distributed import Client, KilledWorker, LocalCluster, as_completed
 
     with (
         dask.config.set(_SETTINGS),
         LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs="ERROR"
+            n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs="CRITICAL"
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -87,7 +92,11 @@ def _on_dask(jobs, work, workers: int, bar: "_Bar") -> None:
                 _task, work, job.key, job.payload, needs, key=job.key, pure=False
             )
         for done in as_completed(futures.values()):
-            done.result()
+            try:
+                done.result()
+            except KilledWorker:
+                label = bar.jobs[done.key].label
+                raise RuntimeError(f"{label}: its worker died again and again (out of memory?)") from None
             bar.show(done.key, 1.0, "done")
 
 
@@ -122,9 +131,8 @@ class _Bar:
         self.bar.close()
 
     def show(self, key: str, share: float, text: str) -> None:
-        share = max(share, self.done[key])
+        before, self.done[key] = self.done[key], max(share, self.done[key])
         finished = sum(value == 1 for value in self.done.values())
         now = f"{finished}/{len(self.jobs)} {self.jobs[key].label}: {text}"
         self.bar.set_description_str(now, refresh=False)
-        self.bar.update((share - self.done[key]) * self.jobs[key].seconds)
-        self.done[key] = share
+        self.bar.update((self.done[key] - before) * self.jobs[key].seconds)

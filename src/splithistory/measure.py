@@ -8,7 +8,7 @@ History is split in two: the policy answers one past while the world continues a
 import numpy as np
 from scipy.special import entr, ndtri, rel_entr
 
-from .information import as_array, as_distribution, binary_kl, goal_mask
+from .information import as_array, as_distribution, as_goal, binary_kl, check_integer, check_seed, goal_mask
 
 _RESAMPLES = 2000
 
@@ -26,6 +26,11 @@ class Futures:
         self.action_probs = as_distribution(action_probs, "action_probs")
         self.outcome_probs = as_distribution(outcome_probs, "outcome_probs")
         self.counterfactual_probs = as_distribution(counterfactual_probs, "counterfactual_probs")
+        expected = (len(self.action_probs), len(self.outcome_probs))
+        if self.action_probs.ndim != 1 or self.counterfactual_probs.shape != expected:
+            raise ValueError(
+                f"counterfactual_probs: shape {self.counterfactual_probs.shape}, allowed is {expected}"
+            )
 
     @classmethod
     def _unchecked(cls, action_probs, outcome_probs, counterfactual_probs) -> "Futures":
@@ -65,10 +70,12 @@ class Futures:
 
     def implied_op(self, goal) -> float:
         """kl(s, p) in nats, with p the goal's share of the K outcomes (see `information.implied_op`)."""
-        return float(binary_kl(self.success(goal), goal_mask(goal, self.n_outcomes).mean()))
+        goal = as_goal(goal, self.n_outcomes)
+        return float(binary_kl(self.success(goal), len(goal) / self.n_outcomes))
 
     def imp_min(self, goal) -> float:
         """kl(s, s'), in nats, the least impact that explains the two success rates (post, Appendix A)."""
+        goal = as_goal(goal, self.n_outcomes)
         return float(binary_kl(self.success(goal), self.counterfactual_success(goal)))
 
     def decomposition(self, goal) -> dict[str, float]:
@@ -79,8 +86,8 @@ class Futures:
         with kl(s, p) and Σ_a π̄(a) kl(s, s'_a) as the success-rate terms; the others are the cost of
         preferring some successes, or some failures, over others.
         """
-        mask = goal_mask(goal, self.n_outcomes)
-        s = self.success(goal)
+        goal = as_goal(goal, self.n_outcomes)
+        mask, s = goal_mask(goal, self.n_outcomes), self.success(goal)
         uniform = np.full(self.n_outcomes, 1 / self.n_outcomes)
         terms = {"op_success_rate": self.implied_op(goal)}
         terms["op_within_success"] = _within(self.outcome_probs, uniform, mask)
@@ -88,8 +95,8 @@ class Futures:
         terms["delta"] = self.delta
         terms["imp_success_rate"] = self._mean(binary_kl(s, self._success_by_action(goal)))
         for name, part in (("success", mask), ("failure", ~mask)):
-            by_action = [_within(self.outcome_probs, d, part) for d in self.counterfactual_probs]
-            terms[f"imp_within_{name}"] = self._mean(np.array(by_action))
+            within = [_within(self.outcome_probs, d, part) for d in self.counterfactual_probs]
+            terms[f"imp_within_{name}"] = self._mean(np.array(within))
         return terms
 
     def _success_by_action(self, goal) -> np.ndarray:
@@ -140,22 +147,35 @@ class SplitHistory(Futures):
         quantity: a property's name ("op", "imp", "delta") or a function of the Futures, which may
         return an array: then so are the two ends.
         The table is resampled as a multinomial; the bootstrap's bias is subtracted and its standard
-        error gives a normal interval. For a policy whose Imp is near zero this is only approximate.
+        error gives a normal interval. Meant for deterministic policies: the cells of a stochastic one are
+        resampled as if its actions had been drawn, which widens the interval; and for a policy whose
+        Imp is near zero it is only approximate.
         """
         if not 0 < level < 1:
             raise ValueError(f"level: given {level}, allowed is between 0 and 1")
-        value, draws = self._bootstrap(quantity, seed)
+        if not callable(quantity) and not hasattr(self, quantity):
+            raise ValueError(f"quantity: given {quantity!r}, allowed are a function, 'op', 'imp' and 'delta'")
+        if self.n_histories < 2 or abs(self.counts.sum() - self.n_histories) > 1e-6 * self.n_histories:
+            raise ValueError(
+                f"counts: sum {self.counts.sum():.6g}, allowed here are counts of 2 histories or more"
+            )
+        value, draws = self._bootstrap(quantity, check_seed(seed))
         half = ndtri((1 + level) / 2) * draws.std(0, ddof=1)
         centre = 2 * value - draws.mean(0)
         return centre - half, centre + half
 
-    def _bootstrap(self, quantity, seed: int) -> tuple[float, np.ndarray]:
+    def _bootstrap(self, quantity, seed) -> tuple:
+        """(value, values on resampled tables); in chunks, so that large tables fit in memory."""
         function = quantity if callable(quantity) else lambda measured: getattr(measured, quantity)
         rng = np.random.default_rng(seed)
         shares = (self.counts / self.counts.sum()).ravel()
-        tables = rng.multinomial(self.n_histories, shares, size=_RESAMPLES).reshape(-1, *self.counts.shape)
-        resampled = zip(*_futures(tables, self.world), strict=True)
-        return function(self), np.array([function(Futures._unchecked(*parts)) for parts in resampled])
+        chunk, draws = max(1, 2_000_000 // shares.size), []
+        for start in range(0, _RESAMPLES, chunk):
+            size = min(chunk, _RESAMPLES - start)
+            tables = rng.multinomial(self.n_histories, shares, size=size).reshape(-1, *self.counts.shape)
+            resampled = zip(*_futures(tables, self.world), strict=True)
+            draws += [function(Futures._unchecked(*parts)) for parts in resampled]
+        return function(self), np.array(draws)
 
 
 def split_history(
@@ -180,22 +200,28 @@ def split_history(
     if condition not in ("action", "history"):
         raise ValueError(f"condition: given {condition!r}, allowed are 'action' and 'history'")
     histories = _histories(histories)
-    probs = _policy_probs(policy(histories), len(histories), n_actions or _n_actions(world))
+    n_actions = _n_actions(world, n_actions)
+    probs = _policy_probs(policy(histories), len(histories), n_actions)
     classes, table = _tabulate(histories, world, probs.shape[1])
     if method == "sampled":
-        return _sampled(classes, probs, table, seed)
-    if condition == "history":
-        # each history's mixed action becomes an action of its own
-        table = np.einsum("na,mak->mnk", probs, table)
-        probs = np.eye(len(histories))
-    counts = np.zeros(table.shape[:2])
-    np.add.at(counts, classes, probs) if len(table) > 64 else _add_by_class(counts, classes, probs)
-    return SplitHistory(counts, table)
+        return _sampled(classes, probs, table, condition, seed)
+    if condition == "action":
+        return SplitHistory(_counts(classes, probs, len(table)), table)
+    # each history's mixed action becomes an action of its own
+    counts = np.zeros((len(table), len(histories)))
+    counts[classes, np.arange(len(histories))] = 1
+    return SplitHistory(counts, np.einsum("na,mak->mnk", probs, table))
 
 
-def _add_by_class(counts, classes, probs):
-    for m in range(len(counts)):  # few classes: a masked sum each beats a scattered add
-        counts[m] = probs[classes == m].sum(0)
+def _counts(classes: np.ndarray, probs: np.ndarray, n_classes: int) -> np.ndarray:
+    """(M, A): the policy's probabilities summed over the histories of each class."""
+    counts = np.zeros((n_classes, probs.shape[1]))
+    if n_classes > 64:
+        np.add.at(counts, classes, probs)
+    else:  # few classes: a masked sum each beats a scattered add
+        for m in range(n_classes):
+            counts[m] = probs[classes == m].sum(0)
+    return counts
 
 
 def _futures(counts: np.ndarray, world: np.ndarray):
@@ -207,11 +233,14 @@ def _futures(counts: np.ndarray, world: np.ndarray):
 
 
 def _within(probs: np.ndarray, reference: np.ndarray, part: np.ndarray) -> float:
-    """P(part) · KL(P given part ‖ Q given part), in nats; zero if P never lands in the part."""
-    mass = probs[part].sum()
-    if mass == 0:
+    """P(part) · KL(P given part ‖ Q given part), in nats.
+
+    Zero if P never lands in the part, and if Q never does: the success-rate term is infinite then.
+    """
+    mass, reference_mass = probs[part].sum(), reference[part].sum()
+    if mass == 0 or reference_mass == 0:
         return 0.0
-    return float(mass * rel_entr(probs[part] / mass, reference[part] / reference[part].sum()).sum())
+    return float(mass * rel_entr(probs[part] / mass, reference[part] / reference_mass).sum())
 
 
 def _histories(histories) -> np.ndarray:
@@ -221,8 +250,18 @@ def _histories(histories) -> np.ndarray:
     return histories
 
 
-def _n_actions(world) -> int | None:
-    return world.table.shape[1] if hasattr(world, "table") else None
+def _n_actions(world, n_actions) -> int | None:
+    """How many actions there are: what the world's table says, what the caller says, or None."""
+    if n_actions is not None:
+        check_integer("n_actions", n_actions, 1)
+    if not hasattr(world, "table"):
+        return n_actions
+    shape = np.shape(world.table)
+    if len(shape) != 3 or n_actions not in (None, shape[1]):
+        raise ValueError(
+            f"n_actions: given {n_actions} with a table of shape {shape}, allowed is (M, n_actions, K)"
+        )
+    return shape[1]
 
 
 def _policy_probs(answer, n: int, n_actions: int | None) -> np.ndarray:
@@ -242,7 +281,12 @@ def _policy_probs(answer, n: int, n_actions: int | None) -> np.ndarray:
 def _tabulate(histories, world, n_actions: int):
     """(classes (N,), table (M, A, K)); without structure each history is its own class."""
     if hasattr(world, "table"):
-        return np.asarray(world.classes(histories)), np.asarray(world.table)
+        classes, table = np.asarray(world.classes(histories)), as_distribution(world.table, "world")
+        integers = classes.shape == (len(histories),) and np.issubdtype(classes.dtype, np.integer)
+        if not integers or classes.min() < 0 or classes.max() >= len(table):
+            allowed = f"{len(histories)} integers in 0..{len(table) - 1}"
+            raise ValueError(f"world: classes {classes.shape} of {classes.dtype}, allowed are {allowed}")
+        return classes, table
     answers = [np.asarray(world(histories, np.full(len(histories), a))) for a in range(n_actions)]
     for answer in answers:
         if answer.ndim != 2 or len(answer) != len(histories):
@@ -252,19 +296,21 @@ def _tabulate(histories, world, n_actions: int):
     return np.arange(len(histories)), as_distribution(np.stack(answers, 1), "world")
 
 
-def _sampled(classes, probs, table, seed) -> Futures:
+def _sampled(classes, probs, table, condition: str, seed) -> Futures:
     """The post's procedure: one drawn action a history, one drawn outcome a pair i ≠ j."""
     n, n_outcomes = len(classes), table.shape[-1]
     if n < 2:
         raise ValueError(f"histories: given {n}, allowed are at least 2 for method='sampled'")
     if seed is None:
         raise ValueError("seed: none given, allowed is an integer >= 0 (method='sampled' draws outcomes)")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(check_seed(seed))
     actions = _draw(probs, rng)
     outcomes = _draw(table[classes, actions], rng)
     counterfactual = np.empty((n, n_outcomes))
     for j, action in enumerate(actions):
         others = np.delete(classes, j)
+        if condition == "history":  # p'' is fixed, its answer is drawn anew for each pair
+            action = _draw(np.tile(probs[j], (n - 1, 1)), rng)
         counterfactual[j] = np.bincount(_draw(table[others, action], rng), minlength=n_outcomes) / (n - 1)
     return Futures(np.full(n, 1 / n), np.bincount(outcomes, minlength=n_outcomes) / n, counterfactual)
 

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -72,7 +72,10 @@ class Store:
 
     def table(self, spec: Mapping, name: str) -> pd.DataFrame:
         """One of the run's tables."""
-        self.manifest(spec)
+        if f"{name}.parquet" not in (files := self.manifest(spec)["files"]):
+            raise ValueError(
+                f"store: {self.folder(spec)} has no table {name!r}, allowed are {', '.join(files)}"
+            )
         return pd.read_parquet(self.folder(spec) / f"{name}.parquet")
 
 
@@ -80,15 +83,33 @@ class Store:
 def whole_folder(place: Path) -> Iterator[Path]:
     """A temporary folder that takes its place when the block ends, and vanishes if the block fails."""
     place = Path(place)
-    temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
+    temporary = _beside(place)
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        if place.exists():
-            shutil.rmtree(place)
-        temporary.rename(place)
+        replace_folder(temporary, place)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(new: Path, place: Path) -> None:
+    """Put a whole folder in its place; the old one is gone only when the new one is there."""
+    old = _beside(place)
+    with suppress(FileNotFoundError):
+        place.rename(old)
+    try:
+        new.rename(place)
+    except BaseException:
+        if old.exists() and not place.exists():
+            old.rename(place)
+        raise
+    finally:
+        if place.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(place: Path) -> Path:
+    return place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
 
 
 def write_manifest(folder: Path, content: dict) -> None:
@@ -99,14 +120,21 @@ def write_manifest(folder: Path, content: dict) -> None:
 
 
 def checked_manifest(folder: Path) -> dict:
-    """The manifest of a folder; ValueError if it is missing or a file is not the one it lists."""
+    """The manifest of a folder; ValueError if it is missing or unreadable, or a file is not as it says."""
     path = Path(folder) / _MANIFEST
     if not path.is_file():
         raise ValueError(f"store: {path} is missing; the run is not there, train it again")
-    manifest = json.loads(path.read_text())
-    for name, digest in manifest["files"].items():
+    try:
+        manifest = json.loads(path.read_text())
+        files = dict(manifest["files"])
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(
+            f"store: {path} is not a manifest; delete {path.parent} and train it again"
+        ) from None
+    there = {p.relative_to(path.parent).as_posix() for p in path.parent.rglob("*") if p.is_file()}
+    for name in sorted((there - {_MANIFEST}) | files.keys()):
         file = path.parent / name
-        if not file.is_file() or _sha256(file) != digest:
+        if not file.is_file() or _sha256(file) != files.get(name):
             raise ValueError(f"store: {file} is missing or altered; delete {path.parent} and train it again")
     return manifest
 

@@ -315,6 +315,8 @@ def run(profile: Profile, store: Store, *, workers: int | None = None, quiet: bo
     """Train and measure whatever of the profile the store lacks; returns how many jobs that was."""
     missing = [job for job in jobs(profile) if job.payload not in store]
     workers = grid.default_workers() if workers is None else workers
+    if missing:
+        store.root.mkdir(parents=True, exist_ok=True)  # an unusable place is noticed before any training
     grid.run(missing, Worker(store.root), workers=workers, quiet=quiet)
     return len(missing)
 
