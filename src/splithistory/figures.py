@@ -14,13 +14,6 @@ from .information import implied_op
 
 GOAL_COLOUR = {0: "#6b6b6b", 2: "#0072b2", 4: "#d55e00", 6: "#009e73"}  # by n_good; 0: pretrained only
 SIZE_MARKER = {"18k": "o", "53k": "s", "144k": "^", "402k": "D"}
-GENERATOR = {
-    "color": "#111111",
-    "marker": "*",
-    "markersize": 10,
-    "linestyle": "none",
-    "markeredgecolor": "white",
-}
 INK, FAINT = "#333333", "#9a9a9a"
 
 

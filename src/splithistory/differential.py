@@ -1,0 +1,101 @@
+"""Differential optimization and impact: Op and Imp of a smooth agent, from Jacobians, in nats.
+
+Floor 1: arrays and callables. With P the input, A = f(P) the agent's action and F = g(A, P) the outcome,
+
+    J_g = ∂F/∂P with A held constant,   J_h = dF/dP with A varying.
+
+They are the measures of split_history for P ~ N(p, σ²I) in the limit of small σ, where everything is
+linear (post, Appendix A "Differential Impact" and Appendix B; its vector paragraph swaps the two names).
+With C = J_g⁻¹ J_h they are Op = −ln|det C| and Imp = −ln|det C| + Tr(C Cᵀ) − Tr(C); outcomes may have
+fewer dimensions than inputs. Everything is float64, by QR; no inverse is formed.
+For P ~ N(p, R Rᵀ) pass J R for each J.
+"""
+
+import math
+import warnings
+
+import numpy as np
+
+from .information import as_array
+
+
+def op(j_g, j_h, *, noise_floor: float = 0.0) -> np.ndarray:
+    """Differential optimization ½ ln|J_g J_gᵀ| − ½ ln|J_h J_hᵀ|, in nats.
+
+    j_g, j_h (..., dim F, dim P) with dim F <= dim P -> (...). noise_floor: standard deviation of
+    independent noise on each outcome, in units of P's; makes Jacobians of lower rank measurable.
+    ValueError if a Jacobian has not full row rank and there is no noise floor.
+    """
+    (_, r_g), (_, r_h) = _factors(j_g, j_h, noise_floor)[1:]
+    return _log_volume(r_g) - _log_volume(r_h)
+
+
+def imp(j_g, j_h, *, noise_floor: float = 0.0) -> np.ndarray:
+    """Differential impact Op + Tr(J_h J_hᵀ (J_g J_gᵀ)⁻¹) − Tr(J_g J_hᵀ (J_g J_gᵀ)⁻¹), in nats.
+
+    Arguments and errors as in `op`. Never negative; 0 where the agent changes nothing.
+    """
+    j_h, (q_g, r_g), (_, r_h) = _factors(j_g, j_h, noise_floor)
+    whitened = np.linalg.solve(np.swapaxes(r_g, -1, -2), j_h)  # R⁻ᵀ J_h: C in an orthonormal basis
+    traces = (whitened**2).sum((-2, -1)) - (whitened * np.swapaxes(q_g, -1, -2)).sum((-2, -1))
+    return _log_volume(r_g) - _log_volume(r_h) + traces
+
+
+def from_function(agent, environment, point) -> tuple[np.ndarray, np.ndarray]:
+    """(J_g, J_h) at `point` (dim P,) by automatic differentiation, (dim F, dim P) float64 each.
+
+    agent(p) -> a and environment(a, p) -> f (dim F,) take and return torch tensors; forward mode is used
+    if the outcome has at least as many dimensions as the input, else reverse mode.
+    """
+    import torch
+
+    point = torch.as_tensor(as_array(point, "point"))
+    if point.ndim != 1:
+        raise ValueError(f"point: shape {tuple(point.shape)}, allowed is (dim P,)")
+    action = agent(point)
+    outcome = environment(action, point)
+    if outcome.ndim != 1:
+        raise ValueError(f"environment: returned shape {tuple(outcome.shape)}, allowed is (dim F,)")
+    jacobian = torch.func.jacfwd if len(outcome) >= len(point) else torch.func.jacrev
+    with warnings.catch_warnings():
+        # PyTorch's forward mode sets itself up with its own deprecated torch.jit.script
+        warnings.simplefilter("ignore", DeprecationWarning)
+        j_g = jacobian(lambda p: environment(action.detach(), p))(point)
+        j_h = jacobian(lambda p: environment(agent(p), p))(point)
+    return j_g.detach().numpy(), j_h.detach().numpy()
+
+
+def _factors(j_g, j_h, noise_floor: float):
+    """(J_h, QR of J_gᵀ, QR of J_hᵀ), after adding the noise floor as more inputs: J becomes [J, σI]."""
+    j_g, j_h = as_array(j_g, "j_g"), as_array(j_h, "j_h")
+    if j_g.ndim < 2 or j_g.shape[-2:] != j_h.shape[-2:] or j_g.shape[-2] > j_g.shape[-1]:
+        shapes = f"{j_g.shape} and {j_h.shape}"
+        raise ValueError(f"j_g, j_h: shapes {shapes}, allowed are equal (..., dim F, dim P), dim F <= dim P")
+    if not 0 <= noise_floor < math.inf:
+        raise ValueError(f"noise_floor: given {noise_floor}, allowed is a number >= 0")
+    if noise_floor:
+        j_g, j_h = _with_noise(j_g, noise_floor), _with_noise(j_h, noise_floor)
+    return j_h, _full_rank_qr(j_g, "j_g"), _full_rank_qr(j_h, "j_h")
+
+
+def _with_noise(j: np.ndarray, noise_floor: float) -> np.ndarray:
+    noise = np.broadcast_to(noise_floor * np.eye(j.shape[-2]), (*j.shape[:-1], j.shape[-2]))
+    return np.concatenate([j, noise], -1)
+
+
+def _full_rank_qr(j: np.ndarray, name: str):
+    q, r = np.linalg.qr(np.swapaxes(j, -1, -2))
+    size = np.abs(np.diagonal(r, axis1=-2, axis2=-1))
+    smallest = len(r[-1]) * np.finfo(float).eps * size.max(-1)
+    if (size.min(-1) <= smallest).any():
+        rank = int(np.linalg.matrix_rank(j).min())
+        raise ValueError(
+            f"{name}: rank {rank} of {j.shape[-2]} outcome dimensions, allowed is full row rank"
+            " (project the outcome on fewer dimensions, or give a noise_floor)"
+        )
+    return q, r
+
+
+def _log_volume(r: np.ndarray) -> np.ndarray:
+    """½ ln|J Jᵀ| = Σ ln|r_ii| for Jᵀ = Q R."""
+    return np.log(np.abs(np.diagonal(r, axis1=-2, axis2=-1))).sum(-1)
