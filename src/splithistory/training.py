@@ -213,10 +213,13 @@ def _data_seed(seed: int, purpose: str) -> list[int]:
 def prediction_loss(weights, architecture: Architecture, windows: torch.Tensor, dropout=None) -> torch.Tensor:
     """Cross-entropy of the last token given those before, per member: windows (E, B, T + 1) -> (E,) nats."""
     answer = logits(weights, architecture, windows[..., :-1], dropout)
-    target = windows[..., -1].long()
-    return (
-        F.cross_entropy(answer.flatten(0, 1), target.flatten(), reduction="none").view(target.shape).mean(1)
-    )
+    return _cross_entropy(answer, windows[..., -1].long())
+
+
+def _cross_entropy(answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean over the batch of each member's own, logits (E, B, V) and targets (E, B) -> (E,) nats."""
+    losses = F.cross_entropy(answer.flatten(0, 1), target.flatten(), reduction="none")
+    return losses.view(target.shape).mean(1)
 
 
 @torch.no_grad()
@@ -224,9 +227,7 @@ def evaluate(weights, architecture: Architecture, windows: torch.Tensor) -> tupl
     """Held-out cross-entropy (nats) and accuracy of each member, (E,) each, on windows (N, T + 1)."""
     answer = action_logits(weights, architecture, windows[:, :-1])
     target = windows[:, -1].long().expand(answer.shape[:2])
-    loss = (
-        F.cross_entropy(answer.flatten(0, 1), target.flatten(), reduction="none").view(target.shape).mean(1)
-    )
+    loss = _cross_entropy(answer, target)
     return loss.cpu().numpy(), (answer.argmax(-1) == target).double().mean(1).cpu().numpy()
 
 
@@ -326,7 +327,7 @@ class _Learner:
 
     def __init__(self, architecture, weights, config, updates: int, device):
         self.weights = {k: v.to(device).clone().requires_grad_() for k, v in weights.items()}
-        expected = {k: shape for k, shape in architecture.shapes().items()}
+        expected = architecture.shapes()
         given = {k: tuple(v.shape[1:]) for k, v in weights.items()}
         if given != expected:
             wrong = sorted(k for k in expected.keys() | given.keys() if expected.get(k) != given.get(k))[0]

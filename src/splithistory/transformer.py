@@ -36,7 +36,7 @@ class Architecture:
     def __post_init__(self):
         if min(self.width, self.layers, self.heads, self.context, self.n_tokens, self.expansion) < 1:
             raise ValueError(f"architecture: given {self}, allowed are integers >= 1")
-        if self.width % (2 * self.heads) and self.width % self.heads:
+        if self.width % self.heads:
             raise ValueError(f"width: given {self.width}, allowed are multiples of heads = {self.heads}")
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
