@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from splithistory import Recurrence, split_history, study
@@ -149,11 +150,13 @@ def test_decompositions_add_up_for_finetuned_models_and_for_pretrained_ones_on_e
     assert np.allclose(terms[parts].sum(axis=1) - terms["delta"], terms["op"], atol=1e-12)
 
 
-def test_mean_over_seeds_is_a_t_interval():
-    mean, half = study.mean_over_seeds([1.0, 2.0, 3.0])
+def test_t_interval_is_students():
+    mean, half = study.t_interval([1.0, 2.0, 3.0])
     assert mean == 2.0 and half == pytest.approx(4.302653 / np.sqrt(3), rel=1e-6)
-    with pytest.raises(ValueError, match=r"values: shape \(1,\), allowed are at least two seeds"):
-        study.mean_over_seeds([1.0])
+    with pytest.raises(
+        ValueError, match=r"values: shape \(1,\), allowed are at least two independent values"
+    ):
+        study.t_interval([1.0])
 
 
 def test_a_finetuned_model_starts_from_its_own_pretrained_one_and_seeds_differ(tmp_path):
@@ -189,3 +192,17 @@ def test_the_summary_holds_what_the_measure_says(tiny):
         assert row.wrong_parity == pytest.approx(measured.action_probs[:8].sum())
         low, high = measured.interval("imp")
         assert (row.imp_low, row.imp_high) == pytest.approx((low, high))
+
+
+def test_by_goal_averages_the_sizes_of_a_seed_before_it_compares_seeds():
+    rows = [(4, 0, "18k", 1.0), (4, 0, "53k", 3.0), (4, 1, "18k", 4.0), (4, 1, "53k", 8.0)]
+    table = pd.DataFrame(rows, columns=["n_good", "seed", "size", "x"])
+    assert study.by_goal(table, "x") == {4: study.t_interval([2.0, 6.0])}
+    assert study.growth_by_goal(table, "x") == {4: study.t_interval([2.0, 4.0])}
+    assert study.growth_by_goal(table[table["size"] == "18k"], "x") == {}
+
+
+def test_sampled_op_is_the_mean_over_sets_with_its_t_interval(tiny):
+    sampled = tiny[1].sampled_op()
+    own = tiny[1].sampled[tiny[1].sampled["model"] == 2]["op"]
+    assert sampled.loc[2].tolist() == pytest.approx(list(study.t_interval(own)))

@@ -30,10 +30,8 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from pydantic import ConfigDict, Field, ValidationError, create_model
 
-from .store import replace_folder
+from .store import STORE_VARIABLE, replace_folder
 from .study import PROFILES
-
-STORE_VARIABLE = "SPLITHISTORY_STORE"
 
 GLUE = "application/papermill.record/"
 # What a reference run does not keep, and what a comparison with it therefore skips.

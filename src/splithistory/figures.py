@@ -113,6 +113,11 @@ def keep(fig: plt.Figure, name: str) -> None:
     plt.close(fig)
 
 
+def plus_minus(intervals) -> str:
+    """(mean, half width) pairs as text, three digits each."""
+    return ", ".join(f"{mean:.3f} ± {half:.3f}" for mean, half in intervals)
+
+
 def quote(**texts: str) -> None:
     """Glue numbers, already rounded to text, for the prose to quote (`{glue:text}`)."""
     from myst_nb import glue

@@ -10,11 +10,14 @@ from scipy.special import entr, rel_entr
 _ATOL = 1e-6  # how far a distribution may be from summing to one: the rounding of a float32 softmax
 
 
+def to_numpy(values) -> np.ndarray:
+    """`values` (NumPy, torch on any device, list) as a NumPy array of their own type."""
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+
+
 def as_array(values, name: str) -> np.ndarray:
     """`values` (NumPy, torch, list) as a float64 array; ValueError if any entry is not finite."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu().numpy()
-    array = np.asarray(values, dtype=np.float64)
+    array = np.asarray(to_numpy(values), dtype=np.float64)
     if not np.isfinite(array).all():
         bad = np.argwhere(~np.isfinite(array))[0].tolist()
         raise ValueError(f"{name}: entry {bad} is {array[tuple(bad)]}, allowed are finite numbers")

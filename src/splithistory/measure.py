@@ -8,7 +8,16 @@ History is split in two: the policy answers one past while the world continues a
 import numpy as np
 from scipy.special import entr, ndtri, rel_entr
 
-from .information import as_array, as_distribution, as_goal, binary_kl, check_integer, check_seed, goal_mask
+from .information import (
+    as_array,
+    as_distribution,
+    as_goal,
+    binary_kl,
+    check_integer,
+    check_seed,
+    goal_mask,
+    to_numpy,
+)
 
 _RESAMPLES = 2000
 
@@ -244,7 +253,7 @@ def _within(probs: np.ndarray, reference: np.ndarray, part: np.ndarray) -> float
 
 
 def _histories(histories) -> np.ndarray:
-    histories = histories.detach().cpu().numpy() if hasattr(histories, "detach") else np.asarray(histories)
+    histories = to_numpy(histories)
     if histories.ndim != 2 or len(histories) == 0:
         raise ValueError(f"histories: shape {histories.shape}, allowed is (N, T) with N >= 1")
     return histories
@@ -266,7 +275,7 @@ def _n_actions(world, n_actions) -> int | None:
 
 def _policy_probs(answer, n: int, n_actions: int | None) -> np.ndarray:
     """What a policy returned, as probabilities (N, A)."""
-    answer = answer.detach().cpu().numpy() if hasattr(answer, "detach") else np.asarray(answer)
+    answer = to_numpy(answer)
     if answer.ndim == 2 and len(answer) == n and n_actions in (None, answer.shape[1]):
         return as_distribution(answer, "policy")
     if answer.shape != (n,) or not np.issubdtype(answer.dtype, np.integer):

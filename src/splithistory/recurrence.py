@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from .information import check_integer, check_seed, goal_mask
+from .information import check_integer, check_seed, goal_mask, to_numpy
 
 _BLOCK = 2**14  # sequences sampled side by side
 
@@ -196,9 +196,7 @@ class Recurrence:
         return histories
 
     def _token_array(self, histories) -> np.ndarray:
-        histories = (
-            histories.detach().cpu().numpy() if hasattr(histories, "detach") else np.asarray(histories)
-        )
+        histories = to_numpy(histories)
         if histories.ndim != 2 or len(histories) == 0 or histories.shape[1] < self.window:
             raise ValueError(f"histories: shape {histories.shape}, allowed is (N >= 1, T >= {self.window})")
         self._check_tokens(histories, "histories")

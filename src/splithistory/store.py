@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file, save_file
 
+STORE_VARIABLE = "SPLITHISTORY_STORE"
 _MANIFEST = "manifest.json"
 _WEIGHTS = "weights.safetensors"
 _VERSIONS = ("splithistory", "numpy", "torch", "scipy")
@@ -34,7 +35,7 @@ def key(spec: Mapping) -> str:
 def default_root() -> Path:
     """Where runs are kept: `$SPLITHISTORY_STORE`, else `splithistory/` in the user's cache folder."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("SPLITHISTORY_STORE") or Path(cache) / "splithistory")
+    return Path(os.environ.get(STORE_VARIABLE) or Path(cache) / "splithistory")
 
 
 class Store:

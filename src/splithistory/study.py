@@ -323,23 +323,22 @@ def run(profile: Profile, store: Store, *, workers: int | None = None, quiet: bo
 
 def collect(profile: Profile, store: Store) -> "Study":
     """The tables of a profile whose runs are all in the store."""
-    measures = [job.payload for job in jobs(profile) if job.payload["kind"] == "measure"]
-    parts = {"models": [], "curves": [], "counts": [], "sampled": []}
-    for model, measure in enumerate(measures):
-        spec = measure["model"]
-        parts["models"].append(pd.DataFrame([_model_row(spec, store)]))
-        for name in ("counts", "sampled"):
-            parts[name].append(store.table(measure, name))
-        if spec != _GENERATOR:
-            parts["curves"].append(store.table(spec, "curves").melt("step", var_name="column"))
-        for part in parts.values():
-            if part and "model" not in part[-1]:
-                part[-1] = part[-1].assign(model=model)
-    tables = {name: pd.concat(part, ignore_index=True) for name, part in parts.items()}
+    specs = [job.payload for job in jobs(profile)]
+    measures = [spec for spec in specs if spec["kind"] == "measure"]
+    parts = [_model_tables(model, measure, store) for model, measure in enumerate(measures)]
+    tables = {n: pd.concat([p[n] for p in parts if n in p], ignore_index=True) for n in Study._TABLES}
     manifest = {"profile": _plain(profile), "goals": {str(k): g for k, g in GOALS.items()}}
-    return Study(
-        **tables, manifest=manifest | _made_by([store.manifest(job.payload) for job in jobs(profile)])
-    )
+    return Study(**tables, manifest=manifest | _made_by([store.manifest(spec) for spec in specs]))
+
+
+def _model_tables(model: int, measure: dict, store: Store) -> dict[str, pd.DataFrame]:
+    """What the store holds of one model, each table with the model's number; the generator has no curves."""
+    spec = measure["model"]
+    tables = {"models": pd.DataFrame([_model_row(spec)])}
+    tables |= {name: store.table(measure, name) for name in ("counts", "sampled")}
+    if spec != _GENERATOR:
+        tables["curves"] = store.table(spec, "curves").melt("step", var_name="column")
+    return {name: table.assign(model=model) for name, table in tables.items()}
 
 
 def _made_by(manifests: list[dict]) -> dict:
@@ -361,7 +360,7 @@ def _plain(profile: Profile) -> dict:
     return json.loads(json.dumps(profile.__dict__))
 
 
-def _model_row(spec: dict, store: Store) -> dict:
+def _model_row(spec: dict) -> dict:
     origin, goal = _origin(spec), _goal(spec)
     if origin == _GENERATOR:
         return {
@@ -444,6 +443,11 @@ class Study:
                 rows.append({**row._asdict(), **scalars, **measured.decomposition(GOALS[n_good])})
         return pd.DataFrame(rows)
 
+    def sampled_op(self) -> pd.DataFrame:
+        """Op by the post's procedure: mean and half (95 % t interval over the sets), nats, by model."""
+        by_model = self.sampled.groupby("model")["op"]
+        return pd.DataFrame({m: t_interval(op) for m, op in by_model}, index=["mean", "half"]).T
+
     def found(self, statement: str, holds: bool | None) -> None:
         """Print whether a finding holds (None: too small to tell); on published results it must."""
         print(f"{statement}: {'too small to tell' if holds is None else 'yes' if holds else 'no'}")
@@ -486,13 +490,32 @@ def _scalars(measured: SplitHistory, goal) -> dict[str, float]:
     }
 
 
-def mean_over_seeds(values, level: float = 0.95) -> tuple[float, float]:
-    """Mean of one value a seed and the half width of its t interval: a seed is one replication."""
+def t_interval(values, level: float = 0.95) -> tuple[float, float]:
+    """Mean of independent values (one a seed, or one a set of histories) and half width of its t interval."""
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or len(values) < 2:
-        raise ValueError(f"values: shape {values.shape}, allowed are at least two seeds, one value each")
+        raise ValueError(f"values: shape {values.shape}, allowed are at least two independent values")
     error = values.std(ddof=1) / np.sqrt(len(values))
     return float(values.mean()), float(stdtrit(len(values) - 1, (1 + level) / 2) * error)
+
+
+def by_goal(table: pd.DataFrame, column: str) -> dict[int, tuple[float, float]]:
+    """{n_good: t_interval} of a column of `summary` or `decompositions`, over seeds.
+
+    Sizes of a seed are averaged first: they share its data, so a seed is one replication.
+    """
+    values = table.groupby(["n_good", "seed"])[column].mean().unstack()
+    return {n_good: t_interval(row) for n_good, row in values.iterrows()}
+
+
+def growth_by_goal(table: pd.DataFrame, column: str) -> dict[int, tuple[float, float]]:
+    """`by_goal` of a column's change from the first size to the last; empty if there is only one."""
+    sizes = list(dict.fromkeys(table["size"]))
+    if len(sizes) < 2:
+        return {}
+    wide = table.pivot(index=["n_good", "seed"], columns="size", values=column)
+    change = wide[sizes[-1]] - wide[sizes[0]]
+    return by_goal(change.rename(column).reset_index(), column)
 
 
 def results_root() -> Path:

@@ -200,9 +200,16 @@ def training_windows(n: int, context: int, seed: int, *, world: Recurrence | Non
     """n independent windows (n, context + 1) of a seed's training set (TEST_SEED's: the held-out one); the
     target, the last token, is at an even position in the first half and at an odd one in the second."""
     sequences = (world or Recurrence()).sample(n, context + 2, seed=_data_seed(seed, "windows"))
-    half, start = n // 2, context % 2  # column `context` is at an even position if context is even
-    even, odd = sequences[:half, start:], sequences[half:, 1 - start :]
-    return np.concatenate([even[:, : context + 1], odd[:, : context + 1]])
+    half = n // 2
+    return np.concatenate(
+        [_ending_at(0, sequences[:half], context), _ending_at(1, sequences[half:], context)]
+    )
+
+
+def _ending_at(parity: int, sequences: np.ndarray, context: int) -> np.ndarray:
+    """Windows (n, context + 1) of sequences that begin at an even position; the last token has the parity."""
+    start = (context + parity) % 2
+    return sequences[:, start : start + context + 1]
 
 
 def _data_seed(seed: int, purpose: str) -> list[int]:
@@ -265,9 +272,8 @@ class _Scene:
 
     def __init__(self, world: Recurrence, config: Reinforcement, context: int, seeds, device):
         def even_windows(n, seed, purpose):
-            start = context % 2  # the target at an even position
-            windows = world.sample(n, context + 1 + start, seed=_data_seed(seed, purpose))
-            return windows[:, start:]
+            length = context + 1 + context % 2
+            return _ending_at(0, world.sample(n, length, seed=_data_seed(seed, purpose)), context)
 
         def histories(n, seed, purpose):
             return world.histories(n, context, seed=_data_seed(seed, purpose))
@@ -287,7 +293,7 @@ class _Scene:
     def loss(self, weights, architecture: Architecture, streams, dropout) -> torch.Tensor:
         """− Σ over successful draws of ln π(a|h) / number of draws, (E,) nats."""
         index = _indices(self.histories.shape[1], self.config.batch, streams["order"])
-        histories = self.histories.gather(1, index[..., None].expand(-1, -1, self.histories.shape[2]))
+        histories = _take(self.histories, index)
         answer = F.log_softmax(logits(weights, architecture, histories, dropout), -1)  # (E, B, A)
         success = self.success[self.classes.gather(1, index)].to(answer.dtype)  # (E, B, A)
         with torch.no_grad():
@@ -412,8 +418,12 @@ def _indices(n: int, batch: int, generators) -> torch.Tensor:
 
 def _batch(windows: torch.Tensor, batch: int, generators) -> torch.Tensor:
     """A random batch of each member's own windows, (E, batch, T + 1)."""
-    index = _indices(windows.shape[1], batch, generators)
-    return windows.gather(1, index[..., None].expand(-1, -1, windows.shape[2]))
+    return _take(windows, _indices(windows.shape[1], batch, generators))
+
+
+def _take(rows: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Rows (E, N, T) of each member at its own indices (E, B): (E, B, T)."""
+    return rows.gather(1, index[..., None].expand(-1, -1, rows.shape[2]))
 
 
 def _to(array: np.ndarray, device) -> torch.Tensor:
