@@ -120,3 +120,67 @@ def test_an_interrupt_while_replacing_leaves_the_old_folder_in_place(tmp_path, m
         (folder / "file").write_text("new")
     assert (tmp_path / "run" / "file").read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+STATE = {
+    "done": np.array(7),
+    "flat": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "rng": np.arange(9, dtype=np.uint8),
+}
+
+
+def kept(tmp_path, n):
+    checkpoints = Store(tmp_path).checkpoints(SPEC, every=0)
+    for i in range(n):
+        checkpoints.keep({**STATE, "done": np.array(i)})
+    return checkpoints
+
+
+def test_the_newest_state_comes_back_with_its_types_and_shapes(tmp_path):
+    state = kept(tmp_path, 3).latest()
+    assert state["done"] == 2 and state["done"].shape == ()
+    for name in ("flat", "rng"):
+        assert state[name].dtype == STATE[name].dtype and np.array_equal(state[name], STATE[name])
+
+
+def test_two_states_are_kept_and_none_after_the_run_is_finished(tmp_path):
+    checkpoints = kept(tmp_path, 5)
+    assert len(list(checkpoints.folder.iterdir())) == 2
+    checkpoints.clear()
+    assert checkpoints.latest() is None and not checkpoints.folder.exists()
+
+
+@pytest.mark.parametrize("spoil", [lambda b: b[:-3], lambda b: b[:100] + b"x" + b[101:], lambda b: b""])
+def test_a_bad_checkpoint_is_reported_and_the_one_before_it_is_used(tmp_path, spoil):
+    checkpoints = kept(tmp_path, 3)
+    newest = max(checkpoints.folder.iterdir())
+    newest.write_bytes(spoil(newest.read_bytes()))
+    with pytest.warns(
+        UserWarning, match=r"00000002\..*\.safetensors is truncated or altered; the one before"
+    ):
+        assert checkpoints.latest()["done"] == 1
+
+
+def test_with_no_good_checkpoint_left_training_begins_anew_and_says_so(tmp_path):
+    checkpoints = kept(tmp_path, 2)
+    for file in checkpoints.folder.iterdir():
+        file.write_bytes(b"")
+    with pytest.warns(UserWarning, match="truncated or altered"):
+        assert checkpoints.latest() is None
+
+
+def test_a_write_that_fails_leaves_no_file(tmp_path, monkeypatch):
+    checkpoints = kept(tmp_path, 1)
+    monkeypatch.setattr("splithistory.store.os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        checkpoints.keep(STATE)
+    assert len(list(checkpoints.folder.iterdir())) == 1 and checkpoints.latest()["done"] == 0
+
+
+def test_a_state_is_taken_only_when_it_is_due(tmp_path):
+    taken = []
+    often, rarely = (Store(tmp_path).checkpoints(SPEC, every=every) for every in (0, 3600))
+    for _ in range(3):
+        rarely(lambda: taken.append("rarely"))
+        often(lambda: taken.append("often") or STATE)
+    assert taken == ["often"] * 3

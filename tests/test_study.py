@@ -6,31 +6,40 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from splithistory import Recurrence, split_history, study
+from splithistory import Recurrence, split_history, study, tables
 from splithistory.store import Store, key
+from splithistory.worker import HISTORY_SEED
 
 TINY = study.Profile(
     ("18k",),
     (0,),
-    {"steps": 3, "batch": 16, "train_size": 64, "test_size": 32, "evaluations": 1},
-    {"updates": 3, "batch": 16, "pool": 64, "test_size": 32, "evaluations": 1, "maintenance_batch": 16},
+    pretraining={"steps": 3, "batch": 16, "train_size": 64, "test_size": 32, "evaluations": 1},
+    reinforcement={
+        "updates": 3,
+        "batch": 16,
+        "pool": 64,
+        "test_size": 32,
+        "evaluations": 1,
+        "maintenance_batch": 16,
+    },
     n_histories=400,
     repeats=2,
     set_size=50,
 )
+BOTH = replace(TINY, seeds=(0, 1), arms={"sampled": study.SAMPLED, "exact": study.EXACT})
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("store"))
-    assert study.run(TINY, store, workers=0, quiet=True) == 9
+    assert study.run(TINY, store, quiet=True) == 10
     return store, study.collect(TINY, store)
 
 
 def test_quick_lists_every_model_and_its_measurement_after_what_it_needs():
     jobs = study.jobs(study.PROFILES["quick"])
     kinds = [job.payload["kind"] for job in jobs]
-    assert [kinds.count(kind) for kind in ("pretrain", "reinforce", "measure")] == [6, 18, 25]
+    assert [kinds.count(kind) for kind in ("pretrain", "reinforce", "measure")] == [6, 18, 31]
     seen = set()
     for job in jobs:
         assert set(job.after) <= seen
@@ -39,19 +48,22 @@ def test_quick_lists_every_model_and_its_measurement_after_what_it_needs():
 
 
 def test_a_key_changes_with_everything_that_changes_the_weights():
-    base = study.jobs(TINY)[1].payload
-    assert base["kind"] == "pretrain" and base["config"]["dropout"] == 0.1  # defaults are in the key
+    base = next(job.payload for job in study.jobs(TINY) if job.payload["kind"] == "pretrain")
+    assert base["config"]["dropout"] == 0.1  # defaults are in the key
     for name, value in (("engine", study.ENGINE + 1), ("seed", 1), ("size", "53k"), ("config", {"steps": 4})):
         assert key({**base, name: value}) != key(base)
 
 
 def test_a_second_run_finds_everything_done(tiny):
-    assert study.run(TINY, tiny[0], workers=0) == 0
+    assert study.run(TINY, tiny[0]) == 0
 
 
 def test_the_plan_counts_what_is_done_and_what_is_not(tiny, tmp_path):
-    assert "reinforce      3      3      0" in study.plan(TINY, tiny[0], 2)
-    assert "reinforce      3      0      3" in study.plan(TINY, Store(tmp_path), 2)
+    for store, line in (
+        (tiny[0], "reinforce      3      3      0"),
+        (Store(tmp_path), "reinforce      3      0      3"),
+    ):
+        assert line in study.plan(TINY, study.to_do(TINY, store), store, 2)
 
 
 def test_a_measurement_is_that_of_the_stored_weights(tiny):
@@ -62,7 +74,7 @@ def test_a_measurement_is_that_of_the_stored_weights(tiny):
     row = collected.models[collected.models["n_good"] == 4].iloc[0]
     spec = next(job.payload for job in study.jobs(TINY) if job.key == row["run"])
     weights = {k: v[None] for k, v in store.weights(spec).items()}
-    histories = Recurrence().histories(200, seed=[study._HISTORY_SEED, *b"half", 2])
+    histories = Recurrence().histories(200, seed=[HISTORY_SEED, *b"half", 2])
     for temperature in (0.0, 1.0):
         policy = as_policy(weights, Architecture(32, 2), temperature=temperature)
         expected = split_history(histories, policy, Recurrence())
@@ -78,8 +90,8 @@ def test_a_model_held_to_odd_tokens_plays_no_other(tiny):
 
 
 def test_the_generator_is_measured_on_the_same_histories(tiny):
-    assert tiny[1].models["stage"].tolist() == ["generator", "pretrained"] + 3 * ["finetuned"]
-    histories = Recurrence().histories(200, seed=[study._HISTORY_SEED, *b"half", 1])
+    assert tiny[1].models["stage"].tolist() == ["generator", "untrained", "pretrained"] + 3 * ["finetuned"]
+    histories = Recurrence().histories(200, seed=[HISTORY_SEED, *b"half", 1])
     expected = split_history(histories, Recurrence().next_probs, Recurrence())
     found = tiny[1].measured(0, temperature=1.0, half=0)
     assert np.allclose(found.counts, expected.counts, atol=1e-9)
@@ -89,10 +101,10 @@ def test_published_tables_are_read_back_as_they_were(tiny, tmp_path, monkeypatch
     tiny[1].publish(tmp_path / "quick", "the command")
     monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path))
     read = study.load("quick")
-    for name in study.Study._TABLES:
+    for name in tables.Study._TABLES:
         assert getattr(read, name).equals(getattr(tiny[1], name)), name
     assert read.manifest["command"] == "the command"
-    assert set(read.manifest["files"]) == {f"{name}.parquet" for name in study.Study._TABLES}
+    assert set(read.manifest["files"]) == {f"{name}.parquet" for name in tables.Study._TABLES}
 
 
 def test_published_tables_that_were_altered_are_refused(tiny, tmp_path, monkeypatch):
@@ -112,10 +124,9 @@ def test_what_is_published_is_what_the_profile_asks_for():
     assert (study.results_root() / "quick").is_dir()  # or load() would train
     published = study.load("quick")
     profile = study.PROFILES["quick"]
-    assert len(published.models) == 1 + 4 * len(profile.sizes) * len(profile.seeds)
+    assert len(published.models) == 1 + 5 * len(profile.sizes) * len(profile.seeds)
     assert published.manifest["profile"] == study._plain(profile)
-    runs = {job.key for job in study.jobs(profile) if job.payload["kind"] != "measure"}
-    assert set(published.models["run"]) - {""} == runs
+    assert set(published.runs["key"]) == {job.key for job in study.jobs(profile)}
 
 
 def test_a_finding_that_published_results_no_longer_show_is_an_error(tiny, capsys):
@@ -151,18 +162,18 @@ def test_decompositions_add_up_for_finetuned_models_and_for_pretrained_ones_on_e
 
 
 def test_t_interval_is_students():
-    mean, half = study.t_interval([1.0, 2.0, 3.0])
+    mean, half = tables.t_interval([1.0, 2.0, 3.0])
     assert mean == 2.0 and half == pytest.approx(4.302653 / np.sqrt(3), rel=1e-6)
     with pytest.raises(
         ValueError, match=r"values: shape \(1,\), allowed are at least two independent values"
     ):
-        study.t_interval([1.0])
+        tables.t_interval([1.0])
 
 
 def test_a_finetuned_model_starts_from_its_own_pretrained_one_and_seeds_differ(tmp_path):
     profile = replace(TINY, seeds=(0, 1))
     store = Store(tmp_path)
-    study.run(profile, store, workers=0, quiet=True)
+    study.run(profile, store, quiet=True)
     specs = [job.payload for job in study.jobs(profile)]
     pretrained = {spec["seed"]: store.weights(spec) for spec in specs if spec["kind"] == "pretrain"}
     finetuned = [spec for spec in specs if spec["kind"] == "reinforce"]
@@ -180,13 +191,13 @@ def test_a_finetuned_model_starts_from_its_own_pretrained_one_and_seeds_differ(t
 def test_halves_and_repeats_are_drawn_apart(tiny):
     first, second = (tiny[1].measured(0, half=half).counts for half in (0, 1))
     assert first.sum() == second.sum() == 200 and not np.array_equal(first, second)
-    futures = tiny[1].sampled[tiny[1].sampled["model"] == 2].filter(regex="^f").to_numpy()
+    futures = tiny[1].sampled[tiny[1].sampled["model"] == 3].filter(regex="^f").to_numpy()
     assert len(futures) == TINY.repeats and not np.array_equal(futures[0], futures[1])
 
 
 def test_the_summary_holds_what_the_measure_says(tiny):
     for row in tiny[1].summary().itertuples():
-        measured, goal = tiny[1].measured(row.model), study.GOALS[row.n_good]
+        measured, goal = tiny[1].measured(row.model), tables.GOALS[row.n_good]
         assert row.imp_min == measured.imp_min(goal) and row.delta == measured.delta
         assert row.s_prime == measured.counterfactual_success(goal)
         assert row.wrong_parity == pytest.approx(measured.action_probs[:8].sum())
@@ -197,12 +208,94 @@ def test_the_summary_holds_what_the_measure_says(tiny):
 def test_by_goal_averages_the_sizes_of_a_seed_before_it_compares_seeds():
     rows = [(4, 0, "18k", 1.0), (4, 0, "53k", 3.0), (4, 1, "18k", 4.0), (4, 1, "53k", 8.0)]
     table = pd.DataFrame(rows, columns=["n_good", "seed", "size", "x"])
-    assert study.by_goal(table, "x") == {4: study.t_interval([2.0, 6.0])}
-    assert study.growth_by_goal(table, "x") == {4: study.t_interval([2.0, 4.0])}
-    assert study.growth_by_goal(table[table["size"] == "18k"], "x") == {}
+    assert tables.by_goal(table, "x") == {4: tables.t_interval([2.0, 6.0])}
+    assert tables.growth_by_goal(table, "x") == {4: tables.t_interval([2.0, 4.0])}
+    assert tables.growth_by_goal(table[table["size"] == "18k"], "x") == {}
 
 
 def test_sampled_op_is_the_mean_over_sets_with_its_t_interval(tiny):
     sampled = tiny[1].sampled_op()
-    own = tiny[1].sampled[tiny[1].sampled["model"] == 2]["op"]
-    assert sampled.loc[2].tolist() == pytest.approx(list(study.t_interval(own)))
+    own = tiny[1].sampled[tiny[1].sampled["model"] == 3]["op"]
+    assert sampled.loc[3].tolist() == pytest.approx(list(tables.t_interval(own)))
+
+
+def test_pieces_that_are_finished_apart_make_the_same_tables_as_the_whole(tmp_path, monkeypatch):
+    monkeypatch.setitem(study.PROFILES, "both", BOTH)
+    monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
+    whole = Store(tmp_path / "whole")
+    study.run(BOTH, whole, quiet=True)
+    expected = study.collect(BOTH, whole)
+    for number, piece in enumerate(({"seeds": [1]}, {"seeds": [0], "arms": ["exact"]}, {})):
+        store = Store(tmp_path / f"store{number}")
+        assert study.run(BOTH.part(**piece), store, published=study.published("both"), quiet=True) > 0
+        study.publish("both", store)
+    merged = study.published("both")
+    for name in set(tables.Study._TABLES) - {"runs"}:
+        assert getattr(merged, name).equals(getattr(expected, name)), name
+    assert set(merged.runs["key"]) == set(expected.runs["key"])
+    assert study.run(BOTH, Store(tmp_path / "empty"), published=merged, quiet=True) == 0
+
+
+def test_what_a_missing_piece_needs_is_trained_again_only_if_its_weights_are_gone(tmp_path, monkeypatch):
+    monkeypatch.setitem(study.PROFILES, "both", BOTH)
+    monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
+    store = Store(tmp_path / "store")
+    study.run(BOTH.part(arms=["sampled"]), store, quiet=True)
+    study.publish("both", store)
+    left = {job.payload["kind"] for job in study.to_do(BOTH, store, study.published("both"))}
+    assert left == {"reinforce", "measure"}
+    anew = study.to_do(BOTH, Store(tmp_path / "empty"), study.published("both"))
+    kinds = [job.payload["kind"] for job in anew]
+    assert [kinds.count(kind) for kind in ("pretrain", "reinforce", "measure")] == [2, 6, 6]
+
+
+@pytest.mark.parametrize(
+    ("piece", "message"),
+    [
+        ({"sizes": ["1k"]}, "sizes: given '1k', allowed are 18k"),
+        ({"seeds": [7]}, "seeds: given 7, allowed are 0"),
+        ({"arms": ["best"]}, "arms: given 'best', allowed are sampled"),
+    ],
+)
+def test_a_piece_that_the_profile_does_not_have_is_refused(piece, message):
+    with pytest.raises(ValueError, match=message):
+        TINY.part(**piece)
+
+
+def test_arms_differ_in_what_they_say_and_share_the_pretrained_model():
+    listed = study.models(BOTH.part(seeds=[0]))
+    finetuned = {name: [m.spec for m in listed if m.arm == name] for name in ("sampled", "exact")}
+    assert [spec["config"]["arm"] for spec in finetuned["exact"]] == 3 * ["exact"]
+    parents = {key(spec["parent"]) for specs in finetuned.values() for spec in specs}
+    assert parents == {key(m.spec) for m in listed if m.stage == "pretrained"}
+
+
+def test_published_weights_are_those_of_the_first_seed_and_come_back(tmp_path, monkeypatch):
+    monkeypatch.setitem(study.PROFILES, "both", replace(BOTH, weights=True, measured=False))
+    monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
+    store = Store(tmp_path / "store")
+    study.run(study.PROFILES["both"], store, quiet=True)
+    study.publish("both", store)
+    found = study.published("both")
+    trained = found.models[found.models["stage"].isin(["pretrained", "finetuned"])]
+    assert set(found.weight_files) == set(trained[trained["seed"] == 0]["model"])
+    model = trained[trained["seed"] == 0].iloc[-1]
+    spec = study.models(study.PROFILES["both"])[model["model"]].spec
+    assert all(np.array_equal(v, store.weights(spec)[k]) for k, v in found.weights(model["model"]).items())
+    with pytest.raises(ValueError, match=r"weights: given model 99, allowed are \["):
+        found.weights(99)
+
+
+def test_retrained_models_are_compared_with_the_spread_between_seeds(tmp_path):
+    store = Store(tmp_path)
+    study.run(TINY, store, quiet=True)
+    study.run(replace(TINY, seeds=(1,)), store, quiet=True)
+    everything = study.collect(replace(TINY, seeds=(0, 1)), store)
+    retrained = study.collect(TINY, store)
+    lines, far = study.compare(retrained, everything)
+    assert len(lines) == 4 and far == []
+    wrong = retrained.curves["column"] == "test_loss"
+    retrained.curves.loc[wrong, "value"] += 1.0
+    assert study.compare(retrained, everything)[1] == [
+        next(x for x in study.compare(retrained, everything)[0])
+    ]

@@ -8,15 +8,16 @@ import torch
 
 from splithistory import Recurrence, split_history
 from splithistory.training import (
+    MAINTENANCE,
     TEST_SEED,
     Diverged,
     Pretraining,
     Reinforcement,
     _data_seed,
+    _draws,
     _Log,
     _Scene,
     _schedule,
-    _successful_draws,
     action_logits,
     as_policy,
     choose,
@@ -91,10 +92,11 @@ def test_reported_success_is_what_the_measure_finds_on_the_same_histories():
 def test_success_counts_only_successful_draws_and_is_unbiased():
     probs = torch.tensor([[[0.5, 0.3, 0.2]]])
     success = torch.tensor([[[0.9, 0.1, 0.0]]])
-    draws = [_successful_draws(probs, success, 50, [stream(k, "x")]) for k in range(200)]
-    mean = torch.stack(draws).mean(0)[0, 0] / 50
-    assert mean.tolist() == pytest.approx([0.45, 0.03, 0.0], abs=0.02)
-    assert mean[2] == 0
+    draws = [torch.stack(_draws(probs, success, 50, [stream(k, "x")])) for k in range(200)]
+    drawn, won = torch.stack(draws).mean(0)[:, 0, 0]
+    assert drawn.tolist() == pytest.approx([0.5, 0.3, 0.2], abs=0.02)
+    assert won.tolist() == pytest.approx([0.45, 0.03, 0.0], abs=0.02)
+    assert won[2] == 0
 
 
 def test_half_of_the_windows_predict_even_positions_and_half_odd_ones():
@@ -116,7 +118,9 @@ def test_evaluation_of_guessing_weights_is_ln_16():
 
 
 def test_divergence_names_the_step_and_the_member():
-    with pytest.raises(Diverged, match=r"pretraining: loss of member [01] \(seed [89]\) is .* at step \d+"):
+    with pytest.raises(
+        Diverged, match=r"pretraining: train_loss of member [01] \(seed [89]\) is .* at step \d+"
+    ):
         pretrain(
             SMALL,
             Pretraining(steps=50, batch=32, rate=1e6, warmup=1, train_size=64, test_size=32, evaluations=1),
@@ -140,6 +144,14 @@ def test_a_nan_in_one_member_is_laid_to_that_member():
         ),
         (lambda: Pretraining(steps=0), "steps: given 0, allowed is an integer >= 1"),
         (lambda: Pretraining(batch=1e3), "batch: given 1000.0, allowed is an integer >= 1"),
+        (
+            lambda: Reinforcement(goal=(0,), arm="best"),
+            "arm: given 'best', allowed are sampled, exact",
+        ),
+        (
+            lambda: Pretraining(precision="float16"),
+            "precision: given 'float16', allowed are float32, bfloat16",
+        ),
         (lambda: Pretraining(rate=-1.0), "rate: given -1.0, allowed is a positive number"),
         (lambda: pretrain(SMALL, SHORT, [-1]), "seed: given -1, allowed is an integer >= 0"),
         (lambda: pretrain(SMALL, SHORT, []), "seeds: none given"),
@@ -162,17 +174,24 @@ def test_curves_begin_before_the_first_update():
     assert np.isfinite(curves["test_loss"]).all()
 
 
+OTHER = {"goal": (0, 2, 4, 6), "arm": "exact", "maintenance": "none", "precision": "bfloat16"}
+
+
 def changed(config, name):
     value = getattr(config, name)
-    return replace(config, **{name: (0, 2, 4, 6) if name == "goal" else value * 2 if value else 0.5})
+    return replace(config, **{name: OTHER.get(name) or (value * 2 if value else 0.5)})
+
+
+def differ(first, second):
+    return any(not np.array_equal(first[k], second[k]) for k in first)
 
 
 @pytest.mark.parametrize(
-    "name", ["steps", "batch", "rate", "warmup", "weight_decay", "dropout", "train_size"]
+    "name", ["steps", "batch", "rate", "warmup", "weight_decay", "dropout", "train_size", "precision"]
 )
 def test_no_setting_of_pretraining_is_ignored(name):
     first, second = (pretrain(SMALL, config, [0]).weights for config in (SHORT, changed(SHORT, name)))
-    assert any(not np.array_equal(first[k], second[k]) for k in first)
+    assert differ(first, second)
 
 
 @pytest.mark.parametrize(
@@ -181,8 +200,20 @@ def test_no_setting_of_pretraining_is_ignored(name):
 )
 def test_no_setting_of_reinforcement_is_ignored(name):
     start = starting_weights([0])
-    first, second = (reinforce(SMALL, c, start, [0]).weights for c in (TUNE, changed(TUNE, name)))
-    assert any(not np.array_equal(first[k], second[k]) for k in first)
+    config = replace(TUNE, maintenance="joint") if name == "maintenance_weight" else TUNE
+    first, second = (reinforce(SMALL, c, start, [0]).weights for c in (config, changed(config, name)))
+    assert differ(first, second)
+
+
+@pytest.mark.parametrize("first", MAINTENANCE)
+@pytest.mark.parametrize("second", MAINTENANCE)
+def test_every_kind_of_maintenance_trains_in_its_own_way(first, second):
+    if first < second:
+        trained = (
+            reinforce(SMALL, replace(TUNE, updates=3, maintenance=kind), starting_weights([0]), [0]).weights
+            for kind in (first, second)
+        )
+        assert differ(*trained)
 
 
 def test_the_rate_warms_up_to_its_peak_and_falls_along_a_cosine_to_a_tenth():
@@ -193,43 +224,68 @@ def test_the_rate_warms_up_to_its_peak_and_falls_along_a_cosine_to_a_tenth():
 
 def test_the_reinforcement_loss_is_unbiased_for_its_expectation():
     world, config = Recurrence(), replace(TUNE, batch=256, rollouts=400, dropout=0.0)
-    scene = _Scene(world, config, 20, [0], "cpu")
+    scene = _Scene(world, config, SMALL, [0], "cpu")
     weights = {k: 2 * v for k, v in initialise(SMALL, [0]).items()}  # far from uniform
-    streams = {name: [stream(0, name)] for name in ("order", "act")}
-    loss = scene.loss(weights, SMALL, streams, None).item()
-    index = torch.randint(config.pool, (config.batch,), generator=stream(0, "order"))
+    loss = scene.loss(weights)[0].item()
+    index = torch.randint(config.pool, (config.batch,), generator=stream([0, *config.goal], "order"))
     histories = scene.histories[0][index].numpy()
     probs = as_policy(weights, SMALL, temperature=1.0)(histories)
     success = world.table[world.classes(histories)][:, :, list(config.goal)].sum(-1)
-    assert loss == pytest.approx(-(probs * success * np.log(probs)).sum(1).mean(), rel=0.02)
+    expected = -(probs * success * np.log(probs)).sum(1).mean()
+    assert loss == pytest.approx(expected, rel=0.02)
+    exact = _Scene(world, replace(config, arm="exact"), SMALL, [0], "cpu")
+    assert exact.loss(weights)[0].item() == pytest.approx(expected, rel=1e-5)
+    punished = _Scene(world, replace(config, arm="exact", failure_weight=0.5), SMALL, [0], "cpu")
+    expected += 0.5 * (probs * (1 - success) * np.log(probs)).sum(1).mean()
+    assert punished.loss(weights)[0].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_windows_of_acted_histories_show_the_past_the_action_and_an_outcome_of_the_world():
+    world = Recurrence()
+    config = replace(TUNE, maintenance="acted", maintenance_batch=4000, batch=4000, pool=4000)
+    scene = _Scene(world, config, SMALL, [0], "cpu")
+    weights = {k: 2 * v for k, v in initialise(SMALL, [0]).items()}
+    windows = scene.loss(weights)[1][0].numpy()
+    known = {
+        tuple(h[1:]): m for h, m in zip(scene.histories[0].tolist(), scene.classes[0].tolist(), strict=True)
+    }
+    classes = [known[tuple(w[:19])] for w in windows]
+    action, outcome = windows[:, -2], windows[:, -1]
+    assert (world.table[classes, action, outcome] > 0).all() and (outcome < 8).all()
+    assert len(set(action)) == 16  # an untrained policy plays wrong-parity tokens too
+    # the outcome is the world's draw: its noiseless answer 98.25 % of the time
+    assert (outcome == world.table[classes, action].argmax(-1)).mean() == pytest.approx(0.9825, abs=0.01)
 
 
 def test_maintenance_trains_on_even_positions_and_keeps_their_loss_lower():
-    scene = _Scene(Recurrence(), TUNE, 20, [0], "cpu")
+    scene = _Scene(Recurrence(), TUNE, SMALL, [0], "cpu")
     assert scene.even_windows[..., -1].max() < 8
     config = replace(TUNE, updates=60, pool=2**12, maintenance_batch=256, maintenance_rate=3e-3)
     kept, lost = (
         reinforce(SMALL, c, starting_weights([0]), [0]).curves["even_loss"][0, -1]
-        for c in (config, replace(config, maintenance_rate=0.0))
+        for c in (config, replace(config, maintenance="none"))
     )
     assert kept < lost - 0.1
 
 
 def test_curves_of_reinforcement_are_those_of_the_measure():
     world, weights = Recurrence(), starting_weights([0])
-    curves = reinforce(SMALL, replace(TUNE, rate=1e-9, maintenance_rate=0.0), weights, [0]).curves
+    curves = reinforce(SMALL, replace(TUNE, rate=1e-9, maintenance="none"), weights, [0]).curves
     measured = split_history(world.histories(20_000, 20, seed=5), as_policy(weights, SMALL), world)
     assert curves["wrong_parity_greedy"][0, -1] == pytest.approx(measured.action_probs[:8].sum(), abs=0.15)
     warm = as_policy(weights, SMALL, temperature=1.0)
     expected = split_history(world.histories(20_000, 20, seed=5), warm, world).success(TUNE.goal)
     assert curves["success"][0, -1] == pytest.approx(expected, abs=0.05)
+    warm_parity = split_history(world.histories(20_000, 20, seed=5), warm, world).action_probs[:8].sum()
+    assert curves["wrong_parity"][0, -1] == pytest.approx(warm_parity, abs=0.05)
     assert curves["success_greedy"][0, 0] == pytest.approx(measured.success(TUNE.goal), abs=0.15)
 
 
 def test_a_row_averages_the_losses_since_the_row_before():
     log = _Log(4, 2, ["seed 0"], "stage", None, dict)
+    log.begin()
     for step, loss in enumerate([1.0, 3.0, 5.0, 7.0], start=1):
-        log.record(step, torch.tensor([loss]))
+        log.record(step, {"train_loss": torch.tensor([loss])})
     curves = log.curves()
     assert curves["step"].tolist() == [[0, 2, 4]]
     assert curves["train_loss"][0, 1:].tolist() == [2.0, 6.0]
@@ -239,7 +295,7 @@ def test_a_row_averages_the_losses_since_the_row_before():
 def test_a_collapse_behind_a_falling_loss_is_divergence_too(settings):
     config = replace(TUNE, updates=60, **settings)
     weights = {k: 5 * v for k, v in starting_weights([0]).items()}
-    with pytest.raises(Diverged, match=r"reinforcement: (maintenance loss|even_loss|loss) of member 0"):
+    with pytest.raises(Diverged, match=r"reinforcement: (maintenance_loss|even_loss|train_loss) of member 0"):
         reinforce(SMALL, config, weights, [0])
 
 
@@ -256,7 +312,10 @@ def test_targets_are_at_the_parity_that_is_asked_for_whatever_the_context(contex
     windows = training_windows(100, context, 1)
     assert windows.shape == (100, context + 1)
     assert (windows[:50, -1] < 8).all() and (windows[50:, -1] >= 8).all()
-    assert _Scene(Recurrence(), TUNE, context, [0], "cpu").even_windows[..., -1].max() < 8
+    assert (
+        _Scene(Recurrence(), TUNE, replace(SMALL, context=context), [0], "cpu").even_windows[..., -1].max()
+        < 8
+    )
 
 
 def test_training_acting_and_held_out_data_come_from_streams_of_their_own():
@@ -274,3 +333,53 @@ def test_seeds_give_reinforcement_streams_of_their_own():
 def test_logits_are_computed_where_the_weights_are():
     weights = {k: torch.as_tensor(v).to("meta") for k, v in starting_weights([0]).items()}
     assert action_logits(weights, SMALL, np.zeros((3, 20), int)).device.type == "meta"
+
+
+class Kept:
+    """Takes the state after one update, as a checkpoint would."""
+
+    def __init__(self, at):
+        self.at, self.calls, self.state = at, 0, None
+
+    def __call__(self, take):
+        self.calls += 1
+        if self.calls == self.at:
+            self.state = take()
+
+
+@pytest.mark.parametrize("at", [1, 7, 10, 20])
+def test_pretraining_that_goes_on_from_a_state_ends_bit_identical(at):
+    kept = Kept(at)
+    whole = pretrain(SMALL, SHORT, [0, 3], keep=kept)
+    resumed = pretrain(SMALL, SHORT, [0, 3], state=kept.state)
+    assert not differ(whole.weights, resumed.weights)
+    for name, values in whole.curves.items():
+        assert np.array_equal(values, resumed.curves[name], equal_nan=True), name
+
+
+@pytest.mark.parametrize("arm", ["sampled", "exact"])
+@pytest.mark.parametrize("maintenance", MAINTENANCE)
+@pytest.mark.parametrize("at", [3, 10])
+def test_reinforcement_that_goes_on_from_a_state_ends_bit_identical(arm, maintenance, at):
+    config, kept = replace(TUNE, arm=arm, maintenance=maintenance), Kept(at)
+    whole = reinforce(SMALL, config, starting_weights([0, 1]), [0, 1], keep=kept)
+    resumed = reinforce(SMALL, config, starting_weights([0, 1]), [0, 1], state=kept.state)
+    assert not differ(whole.weights, resumed.weights)
+    for name, values in whole.curves.items():
+        assert np.array_equal(values, resumed.curves[name], equal_nan=True), name
+
+
+def test_taking_the_state_does_not_change_what_is_trained():
+    plain = pretrain(SMALL, SHORT, [0])
+    watched = pretrain(SMALL, SHORT, [0], keep=lambda take: take())
+    assert not differ(plain.weights, watched.weights)
+    assert np.array_equal(plain.curves["train_loss"], watched.curves["train_loss"], equal_nan=True)
+
+
+def test_bfloat16_products_learn_as_float32_ones_do():
+    config = Pretraining(steps=300, train_size=2**14, test_size=1024, evaluations=1, dropout=0.0)
+    losses = [
+        pretrain(Architecture(32, 2), replace(config, precision=p), [0]).curves["test_loss"][0, -1]
+        for p in ("float32", "bfloat16")
+    ]
+    assert losses[1] < 1.5 and losses[0] < 1.5  # parity alone leaves 2.05

@@ -51,34 +51,61 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_study(commands: Any) -> None:
-    text = "Train and measure every model of a profile; what the store holds is not trained again."
+    text = (
+        "Train and measure the models of a profile, or a part of it; what is in the store or published is "
+        "not trained again, and an interrupted training goes on where it was."
+    )
     command = commands.add_parser("study", help="train and measure models", description=text)
-    command.add_argument("--profile", required=True, help="which models and seeds: smoke, quick, ...")
+    command.add_argument(
+        "--profile", required=True, help="which models and settings: smoke, quick, post, ..."
+    )
+    for name, example in (("sizes", "18k,402k"), ("seeds", "0,1"), ("arms", "sampled")):
+        command.add_argument(f"--{name}", default="", metavar="LIST", help=f"only these, e.g. {example}")
     where = "folder of finished runs (default: $SPLITHISTORY_STORE, else in the user's cache)"
     command.add_argument("--store", type=Path, metavar="DIR", help=where)
-    command.add_argument("--workers", type=int, help="processes to train in (default: one a core)")
-    command.add_argument("--dry-run", action="store_true", help="only list the jobs, their time and disk")
-    command.add_argument("--publish", action="store_true", help="write the tables the book reads (results/)")
+    command.add_argument(
+        "--workers", type=int, default=0, help="processes to train in (default: 0, this one)"
+    )
+    command.add_argument("--scheduler", metavar="ADDRESS", help="train on a Dask cluster, tcp://host:port")
+    command.add_argument("--fresh", action="store_true", help="train what is published, too")
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--dry-run", action="store_true", help="only list the jobs, their time and disk")
+    what.add_argument("--publish", action="store_true", help="write the tables the book reads (results/)")
+    what.add_argument(
+        "--check", action="store_true", help="retrain two models, compare with what is published"
+    )
     command.set_defaults(run=_study)
 
 
 def _study(args: argparse.Namespace) -> None:
-    from splithistory import grid, study
+    from splithistory import study
     from splithistory.store import Store
 
     profile, store = study.profile_named(args.profile), Store(args.store)
-    workers = grid.default_workers() if args.workers is None else args.workers
-    if workers < 0:
-        raise ValueError(f"workers: given {workers}, allowed an integer >= 0")
-    if args.dry_run:
-        print(study.plan(profile, store, workers))
+    if args.check:
+        print(study.check(args.profile, store))
         return
-    print(f"{study.run(profile, store, workers=workers)} jobs done, {store.root} holds the whole profile")
+    part = profile.part(sizes=_list(args.sizes), seeds=_seeds(args.seeds), arms=_list(args.arms))
+    published = None if args.fresh else study.published(args.profile)
+    if args.dry_run:
+        print(study.plan(part, study.to_do(part, store, published), store, args.workers))
+        return
+    where = {"workers": args.workers, "scheduler": args.scheduler}
+    done = study.run(part, store, **where, published=published)
+    print(f"{done} jobs done; finished runs lie in {store.root}")
     if args.publish:
-        folder = study.results_root() / args.profile
-        command = f"splithistory study --profile {args.profile} --publish"
-        study.collect(profile, store).publish(folder, command)
-        print(folder)
+        print(study.publish(args.profile, store))
+
+
+def _list(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(word) for word in _list(text)]
+    except ValueError:
+        raise ValueError(f"seeds: given {text!r}, allowed are integers separated by commas") from None
 
 
 # --- chapter -----------------------------------------------------------------------------------

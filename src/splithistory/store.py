@@ -2,7 +2,8 @@
 
 A run is keyed by the hash of its specification. It is written to a temporary folder beside its place
 and renamed, so a folder with its proper name is complete. Weights are safetensors, tables Parquet,
-the manifest JSON with the SHA-256 of each file; nothing is ever unpickled. Floor 1: no torch.
+the manifest JSON with the SHA-256 of each file; nothing is ever unpickled. A run that is not finished has
+checkpoints beside its place. Floor 1: no torch.
 """
 
 import hashlib
@@ -11,7 +12,9 @@ import os
 import platform
 import shutil
 import subprocess
+import time
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -19,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, load_file, save, save_file
 
 STORE_VARIABLE = "SPLITHISTORY_STORE"
 _MANIFEST = "manifest.json"
@@ -53,8 +56,12 @@ class Store:
         """Where the run of this specification lies, or will."""
         return self.root / f"{spec['kind']}-{key(spec)}"
 
+    def checkpoints(self, spec: Mapping, *, every: float = 60.0) -> "Checkpoints":
+        """The states that an unfinished run of this specification left, and will leave."""
+        return Checkpoints(self.folder(spec).with_suffix(".unfinished"), every=every)
+
     def save(self, spec: Mapping, *, weights=None, tables=None, seconds: float | None = None) -> None:
-        """Keep a finished run: weights {name: array}, tables {name: DataFrame}, wall time in seconds."""
+        """Keep a finished run: weights {name: array}, tables {name: DataFrame}, seconds it took."""
         with whole_folder(self.folder(spec)) as folder:
             if weights is not None:
                 save_file({k: np.ascontiguousarray(v) for k, v in weights.items()}, folder / _WEIGHTS)
@@ -69,7 +76,11 @@ class Store:
     def weights(self, spec: Mapping) -> dict[str, np.ndarray]:
         """The run's weights {name: array}."""
         self.manifest(spec)
-        return load_file(self.folder(spec) / _WEIGHTS)
+        return load_file(self.weights_file(spec))
+
+    def weights_file(self, spec: Mapping) -> Path:
+        """Where the run's weights lie, or will."""
+        return self.folder(spec) / _WEIGHTS
 
     def table(self, spec: Mapping, name: str) -> pd.DataFrame:
         """One of the run's tables."""
@@ -78,6 +89,70 @@ class Store:
                 f"store: {self.folder(spec)} has no table {name!r}, allowed are {', '.join(files)}"
             )
         return pd.read_parquet(self.folder(spec) / f"{name}.parquet")
+
+
+class Checkpoints:
+    """The last two states of an unfinished run, each a safetensors file that bears its SHA-256 in its name.
+
+    A state is written to a temporary file, synced to the disk and renamed: a process killed at any moment
+    leaves whole files. Two are kept, so that one that went bad on the disk is not the end of the run.
+    Call the object after each update, with a function that returns the state: it takes one every so many
+    seconds.
+    """
+
+    def __init__(self, folder: Path, *, every: float = 60.0):
+        self.folder, self.every, self.last = Path(folder), every, time.monotonic()
+
+    def __call__(self, take) -> None:
+        if time.monotonic() - self.last >= self.every:
+            self.keep(take())
+            self.last = time.monotonic()
+
+    def keep(self, state: Mapping[str, np.ndarray]) -> None:
+        """Write a state {name: array}; all but the newest two are deleted."""
+        content = save({name: np.asarray(array, order="C") for name, array in state.items()})
+        self.folder.mkdir(parents=True, exist_ok=True)
+        newest = self._files()[:1]
+        number = int(newest[0].name.split(".")[0]) + 1 if newest else 0
+        place = self.folder / f"{number:08d}.{hashlib.sha256(content).hexdigest()}.safetensors"
+        _write_synced(place, content)
+        for old in self._files()[2:]:
+            old.unlink(missing_ok=True)
+
+    def latest(self) -> dict[str, np.ndarray] | None:
+        """The newest state that is what was written, None if there is none; a bad one is reported."""
+        for path in self._files():
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() == path.name.split(".")[1]:
+                return load(content)
+            warnings.warn(f"store: {path} is truncated or altered; the one before it is used", stacklevel=2)
+            path.unlink()
+        return None
+
+    def clear(self) -> None:
+        """Delete them all: the run is finished."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("*.safetensors"), reverse=True)
+
+
+def _write_synced(place: Path, content: bytes) -> None:
+    """Write a file so that after a crash it is there whole or not at all."""
+    temporary = _beside(place)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(place)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(place.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name too
+    finally:
+        os.close(folder)
 
 
 @contextmanager

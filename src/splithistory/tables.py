@@ -1,0 +1,196 @@
+"""What a study leaves and how it is read: tables of curves and counts, and the statistics over seeds.
+
+Floor 2: reads tables, trains nothing. Every estimate comes with its interval.
+"""
+
+import shutil
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import load_file
+from scipy.special import stdtrit
+
+from .measure import SplitHistory
+from .recurrence import Recurrence
+from .store import checked_manifest, whole_folder, write_manifest
+
+GOALS = {2: (0, 4), 4: (0, 2, 4, 6), 6: (0, 1, 2, 4, 5, 6)}  # the post's goals by n_good, outcomes s_{t+1}
+# how a model's logits are read when it is measured: (temperature, tokens it may play)
+READINGS = ((0.0, "all"), (1.0, "all"), (0.0, "odd"))
+
+
+@dataclass
+class Study:
+    """What the chapters read.
+
+    models: a row a model, and the generator first (stage: generator, untrained, pretrained or finetuned;
+    arm, size, n_parameters, seed, n_good; run: its key in the store, measurement: that of its measurement);
+    curves: model, step, column, value (losses in nats);
+    counts: model, half, temperature, tokens, m, a, count;
+    sampled: model, repeat, op, imp and outcome shares by the post's procedure, in nats;
+    self_evaluation: model, repeat, a, plays and the model's own mean prediction of the next token after
+    action a (columns q0..q15 over all tokens, r0..r7 restricted to even ones and renormalised); a = −1: after
+    the action it chose;
+    calibration: model, repeat, after (its own or the generator's action), bin of confidence, weight,
+    confidence, accuracy, cross_entropy (nats) of the restricted predictions;
+    runs: key, kind, seconds, revision, machine and versions of each run;
+    manifest: how it was made.
+    """
+
+    models: pd.DataFrame
+    curves: pd.DataFrame
+    counts: pd.DataFrame
+    sampled: pd.DataFrame
+    self_evaluation: pd.DataFrame
+    calibration: pd.DataFrame
+    runs: pd.DataFrame
+    manifest: dict
+    published: bool = False
+    weight_files: dict[int, Path] = field(default_factory=dict)  # of the models whose weights are at hand
+
+    _TABLES = ("models", "curves", "counts", "sampled", "self_evaluation", "calibration", "runs")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Study":
+        """The published study in a folder, after checking every file's hash."""
+        manifest = checked_manifest(folder)
+        tables = (pd.read_parquet(folder / f"{table}.parquet") for table in cls._TABLES)
+        study = cls(*tables, manifest, published=True)
+        for row in study.models.itertuples():
+            if f"weights/{row.run}.safetensors" in manifest["files"]:
+                study.weight_files[row.model] = folder / "weights" / f"{row.run}.safetensors"
+        return study
+
+    def weights(self, model: int) -> dict[str, np.ndarray]:
+        """A model's weights {name: array}; ValueError if only its measurements are at hand."""
+        if model not in self.weight_files:
+            raise ValueError(f"weights: given model {model}, allowed are {sorted(self.weight_files)}")
+        return load_file(self.weight_files[model])
+
+    def measured(
+        self, model: int, *, temperature: float = 0.0, tokens: str = "all", half: int | None = None
+    ) -> SplitHistory:
+        """The exact measurement of a model: its table of counts in the world, both halves or one.
+
+        temperature, tokens: one of READINGS; tokens "odd" lets it play odd-position tokens only.
+        """
+        world = Recurrence()
+        rows = self._counts.get_group((model, temperature, tokens))
+        rows = rows if half is None else rows[rows["half"] == half]
+        counts = np.zeros(world.table.shape[:2])
+        np.add.at(counts, (rows["m"], rows["a"]), rows["count"])
+        return SplitHistory(counts, world.table)
+
+    def finetuned(self, arm: str = "sampled") -> pd.DataFrame:
+        """The rows of `models` that an arm of reinforcement trained."""
+        return self.models[(self.models["stage"] == "finetuned") & (self.models["arm"] == arm)]
+
+    def summary(self, arm: str = "sampled", *, temperature: float = 0.0) -> pd.DataFrame:
+        """An arm's finetuned models measured, each on its own goal: a row a model, information in nats.
+
+        Columns of `models`, then s, op, imp and gap = op − implied_op (each with _low and _high, a 95 %
+        interval over the draw of histories), implied_op, delta, s_prime, imp_min and wrong_parity,
+        the rate of even tokens played at odd positions.
+        """
+        rows = []
+        for row in self.finetuned(arm).itertuples(index=False):
+            measured = self.measured(row.model, temperature=temperature)
+            rows.append({**row._asdict(), **_scalars(measured, GOALS[row.n_good])})
+        return pd.DataFrame(rows)
+
+    def decompositions(self, arm: str = "sampled") -> pd.DataFrame:
+        """Op and Imp split into their terms (SplitHistory.decomposition), at temperature 0, in nats.
+
+        A row for each pretrained model on every goal, and for each finetuned one of the arm on its own.
+        """
+        rows = []
+        pretrained = self.models[self.models["stage"] == "pretrained"]
+        for row in pd.concat([pretrained, self.finetuned(arm)]).itertuples(index=False):
+            measured = self.measured(row.model)
+            for n_good in [row.n_good] if row.n_good else GOALS:
+                scalars = {"n_good": n_good, "op": measured.op, "imp": measured.imp}
+                rows.append({**row._asdict(), **scalars, **measured.decomposition(GOALS[n_good])})
+        return pd.DataFrame(rows)
+
+    def sampled_op(self) -> pd.DataFrame:
+        """Op by the post's procedure: mean and half (95 % t interval over the sets), nats, by model."""
+        by_model = self.sampled.groupby("model")["op"]
+        return pd.DataFrame({m: t_interval(op) for m, op in by_model}, index=["mean", "half"]).T
+
+    def found(self, statement: str, holds: bool | None) -> None:
+        """Print whether a finding holds (None: too small to tell); on published results it must."""
+        print(f"{statement}: {'too small to tell' if holds is None else 'yes' if holds else 'no'}")
+        if self.published and not holds:
+            raise AssertionError(f"published results no longer show that {statement}")
+
+    def curve(self, model: int, column: str) -> tuple[np.ndarray, np.ndarray]:
+        """(step, value) of one column of a model's curves."""
+        rows = self.curves[(self.curves["model"] == model) & (self.curves["column"] == column)]
+        return rows["step"].to_numpy(), rows["value"].to_numpy()
+
+    @cached_property
+    def _counts(self):
+        return self.counts.groupby(["model", "temperature", "tokens"])
+
+    def publish(self, folder: Path, command: str, *, weights_of_seed: int | None = None) -> None:
+        """Write tables and manifest to `folder`, whole or not at all; the weights of one seed too."""
+        with whole_folder(Path(folder)) as temporary:
+            for name in self._TABLES:
+                getattr(self, name).to_parquet(temporary / f"{name}.parquet", index=False, compression="zstd")
+            for row in self.models[self.models["seed"] == weights_of_seed].itertuples():
+                if row.model in self.weight_files:
+                    (temporary / "weights").mkdir(exist_ok=True)
+                    shutil.copy(
+                        self.weight_files[row.model], temporary / "weights" / f"{row.run}.safetensors"
+                    )
+            write_manifest(temporary, {**self.manifest, "command": command})
+
+
+def _scalars(measured: SplitHistory, goal) -> dict[str, float]:
+    def quantities(futures):
+        gap = futures.op - futures.implied_op(goal)
+        return np.array([futures.success(goal), futures.op, futures.imp, gap])
+
+    low, high = measured.interval(quantities)
+    scalars = {}
+    for name, *values in zip(("s", "op", "imp", "gap"), quantities(measured), low, high, strict=True):
+        scalars |= zip((name, f"{name}_low", f"{name}_high"), values, strict=True)
+    world = Recurrence()
+    return scalars | {
+        "implied_op": measured.implied_op(goal),
+        "delta": measured.delta,
+        "s_prime": measured.counterfactual_success(goal),
+        "imp_min": measured.imp_min(goal),
+        "wrong_parity": float(measured.action_probs[: world.alphabet].sum()),
+    }
+
+
+def t_interval(values, level: float = 0.95) -> tuple[float, float]:
+    """Mean of independent values (one a seed, or one a set of histories) and half width of its t interval."""
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"values: shape {values.shape}, allowed are at least two independent values")
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(stdtrit(len(values) - 1, (1 + level) / 2) * error)
+
+
+def by_goal(table: pd.DataFrame, column: str) -> dict[int, tuple[float, float]]:
+    """{n_good: t_interval} of a column of `summary` or `decompositions`, over seeds.
+
+    Sizes of a seed are averaged first: they share its data, so a seed is one replication.
+    """
+    values = table.groupby(["n_good", "seed"])[column].mean().unstack()
+    return {n_good: t_interval(row) for n_good, row in values.iterrows()}
+
+
+def growth_by_goal(table: pd.DataFrame, column: str) -> dict[int, tuple[float, float]]:
+    """`by_goal` of a column's change from the first size to the last; empty if there is only one."""
+    sizes = list(dict.fromkeys(table["size"]))
+    if len(sizes) < 2:
+        return {}
+    wide = table.pivot(index=["n_good", "seed"], columns="size", values=column)
+    change = wide[sizes[-1]] - wide[sizes[0]]
+    return by_goal(change.rename(column).reset_index(), column)

@@ -1,0 +1,283 @@
+"""Does one job of a study: trains a model or measures one, from the store and to the store.
+
+Floor 3. A job is told by its specification, a plain dictionary that is also its key in the store:
+kind, architecture, seed and every setting, and the specification of the run it starts from.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .measure import split_history
+from .recurrence import Recurrence
+from .store import Store
+from .tables import READINGS
+
+GENERATOR = {"kind": "generator"}
+HISTORY_SEED = 2**31 + 1  # histories that models are measured on: no study seed reaches it
+_CONFIDENCE_BINS = 10
+Report = Callable[[float, str], None]  # (share of the job done, a short text such as its loss)
+
+
+def origin(spec: dict) -> dict:
+    """The run, not yet finetuned, that a run goes back to; the generator is one."""
+    while parent := spec.get("parent") or spec.get("model"):
+        spec = parent
+    return spec
+
+
+def goal(spec: dict) -> tuple[int, ...]:
+    """The goal that a run's model was finetuned on; () for any other."""
+    return tuple(spec.get("model", spec).get("config", {}).get("goal", ()))
+
+
+def architecture(spec: dict):
+    """The transformer.Architecture of a run's model."""
+    from .transformer import Architecture
+
+    return Architecture(**origin(spec)["architecture"])
+
+
+def settings(spec: dict):
+    """A training run's training.Pretraining or training.Reinforcement."""
+    from .training import Pretraining, Reinforcement
+
+    if spec["kind"] == "pretrain":
+        return Pretraining(**spec["config"])
+    return Reinforcement(**spec["config"] | {"goal": tuple(spec["config"]["goal"])})
+
+
+class Worker:
+    """Does one job: reads what it needs from the store and leaves its run there (picklable, for Dask).
+
+    checkpoint_every: seconds between the states that an unfinished training leaves; it goes on from the
+    newest good one.
+    """
+
+    def __init__(self, root: Path, *, checkpoint_every: float = 60.0):
+        self.root, self.checkpoint_every = Path(root), checkpoint_every
+
+    def __call__(self, spec: dict, report: Report) -> None:
+        import torch
+
+        store = Store(self.root)
+        if spec in store:  # a job that was handed out twice
+            return
+        torch.set_num_threads(1)
+        start = time.perf_counter()
+        work = {"pretrain": self._train, "reinforce": self._train, "measure": self._measure}[spec["kind"]]
+        done, before = work(spec, report)
+        store.save(spec, **done, seconds=round(before + time.perf_counter() - start, 2))
+        store.checkpoints(spec).clear()
+
+    def _train(self, spec: dict, report) -> tuple[dict, float]:
+        from . import training
+
+        keep = self._keep(spec)
+        common = {"progress": _progress(report), "state": keep.state, "keep": keep}
+        config, seeds = settings(spec), [origin(spec)["seed"]]
+        if spec["kind"] == "pretrain":
+            trained = training.pretrain(architecture(spec), config, seeds, **common)
+        else:
+            weights = {k: v[None] for k, v in Store(self.root).weights(spec["parent"]).items()}
+            trained = training.reinforce(architecture(spec), config, weights, seeds, **common)
+        curves = pd.DataFrame({name: values[0] for name, values in trained.curves.items()})
+        weights = {k: v[0] for k, v in trained.weights.items()}
+        return {"weights": weights, "tables": {"curves": curves}}, keep.seconds
+
+    def _keep(self, spec: dict) -> "_Keep":
+        return _Keep(Store(self.root).checkpoints(spec, every=self.checkpoint_every))
+
+    def _measure(self, spec: dict, report) -> tuple[dict, float]:
+        report(0.1, "measuring")
+        sets = spec["repeats"], spec["set_size"]
+        if spec["model"] == GENERATOR:
+            policies, own = _generator_policies, (1.0, "all")
+            return {"tables": measure_tables(policies, spec["n_histories"], *sets, own=own)}, 0.0
+        answer = _answering(self._weights(spec["model"]), architecture(spec))
+        policies = _policies(answer)
+        tables = measure_tables(policies, spec["n_histories"], *sets, own=(0.0, "all"))
+        return {"tables": tables | self_evaluation_tables(answer, *sets)}, 0.0
+
+    def _weights(self, model: dict) -> dict:
+        import torch
+
+        from .transformer import initialise
+
+        if model["kind"] == "untrained":
+            return initialise(architecture(model), [model["seed"]])
+        return {k: torch.from_numpy(v[None]) for k, v in Store(self.root).weights(model).items()}
+
+
+class _Keep:
+    """Leaves checkpoints that also know how long the run has taken."""
+
+    def __init__(self, checkpoints):
+        self.checkpoints, self.start = checkpoints, time.perf_counter()
+        self.state = checkpoints.latest()
+        self.seconds = float(self.state.pop("seconds")) if self.state else 0.0
+
+    def __call__(self, take) -> None:
+        def timed():
+            return take() | {"seconds": np.array(self.seconds + time.perf_counter() - self.start)}
+
+        self.checkpoints(timed)
+
+
+def _progress(report: Report):
+    last = 0.0
+
+    def show(step: int, total: int, loss: np.ndarray) -> None:
+        nonlocal last
+        if time.perf_counter() - last > 0.5:  # a worker's message costs more than a step
+            last = time.perf_counter()
+            report(0.999 * step / total, f"loss {loss.mean():.3f}")
+
+    return show
+
+
+# --- measuring ---------------------------------------------------------------------------------------
+
+
+def _answering(weights, shape):
+    """histories (N, T) -> logits (N, V), a tensor."""
+    from .training import action_logits
+
+    return lambda histories: action_logits(weights, shape, histories)[0]
+
+
+def _policies(answering):
+    """histories -> {reading: actions or probabilities}; one forward pass serves every reading."""
+    import torch
+
+    from .training import choose
+
+    n_odd = Recurrence().alphabet
+
+    def policies(histories):
+        answer = answering(histories)
+        odd = answer.clone()
+        odd[:, :n_odd] = -torch.inf
+        return {(t, tokens): choose({"all": answer, "odd": odd}[tokens], t) for t, tokens in READINGS}
+
+    return policies
+
+
+def _generator_policies(histories):
+    """The recurrence as a policy: its likeliest token, and its own noisy draw."""
+    probs = Recurrence().next_probs(histories)
+    return {(t, tokens): probs if t else probs.argmax(1) for t, tokens in READINGS}
+
+
+def measure_tables(
+    policies, n_histories: int, repeats: int, set_size: int, *, own
+) -> dict[str, pd.DataFrame]:
+    """A model's whole measurement; policies(histories) -> {reading: actions or probabilities}.
+
+    counts: half, temperature, tokens, m, a, count over n_histories drawn histories (exact, noise
+    marginalised); sampled: repeat, op, imp and both futures' outcome shares by the post's procedure, for
+    the reading `own`.
+    """
+    world = Recurrence()
+    counts = []
+    for half in range(2):
+        histories = world.histories(n_histories // 2, seed=[HISTORY_SEED, *b"half", half + 1])
+        for (temperature, tokens), answer in policies(histories).items():
+            table = split_history(histories, lambda _, answer=answer: answer, world).counts
+            m, a = np.nonzero(table)
+            rows = {"half": half, "temperature": temperature, "tokens": tokens, "m": m, "a": a}
+            counts.append(pd.DataFrame(rows | {"count": table[m, a]}))
+    sampled = [_sampled_row(lambda h: policies(h)[own], world, repeat, set_size) for repeat in range(repeats)]
+    return {"counts": pd.concat(counts, ignore_index=True), "sampled": pd.DataFrame(sampled)}
+
+
+def _sampled_row(policy, world: Recurrence, repeat: int, set_size: int) -> dict:
+    histories = _set(world, repeat, set_size)
+    futures = split_history(
+        histories, policy, world, method="sampled", seed=[HISTORY_SEED, *b"draw", repeat + 1]
+    )
+    row = {"repeat": repeat, "op": futures.op, "imp": futures.imp}
+    row |= {f"f{k}": share for k, share in enumerate(futures.outcome_probs)}
+    mean = futures.action_probs @ futures.counterfactual_probs
+    return row | {f"f_prime{k}": share for k, share in enumerate(mean)}
+
+
+def _set(world: Recurrence, repeat: int, set_size: int) -> np.ndarray:
+    """One of the post's sets of histories, (set_size, T): the same for every model."""
+    return world.histories(set_size, seed=[HISTORY_SEED, *b"set", repeat + 1])
+
+
+def self_evaluation_tables(answering, repeats: int, set_size: int) -> dict[str, pd.DataFrame]:
+    """What a model expects to come of its actions, on the sets of the sampled procedure.
+
+    answering(histories (N, T)) -> logits (N, V) of the next token, at any position. self_evaluation: repeat,
+    a, plays (how often the model chose a), q0.. (its mean prediction after a, over all V tokens) and r0..
+    (over even-position tokens, renormalised for each history); a = −1 is what it chose itself. calibration:
+    see `tables.Study`. Post, section on self-evaluation.
+    """
+    parts = [_self_evaluation(answering, repeat, set_size) for repeat in range(repeats)]
+    return {name: pd.concat([p[name] for p in parts], ignore_index=True) for name in parts[0]}
+
+
+def _self_evaluation(answering, repeat: int, set_size: int) -> dict[str, pd.DataFrame]:
+    world = Recurrence()
+    histories = _set(world, repeat, set_size)
+    own = _numpy(answering(histories)).argmax(1)
+    generators = world.next_probs(histories).argmax(1)
+    expected = np.stack([_expected(answering, histories, a) for a in range(2 * world.alphabet)], 1)
+    each = np.arange(len(histories))
+    rows = [_expectation_row(-1, len(own), expected[each, own], world.alphabet)]
+    for a in range(expected.shape[1]):
+        rows.append(_expectation_row(a, int((own == a).sum()), expected[:, a], world.alphabet))
+    calibration = [
+        _calibration(after, _restricted(expected[each, actions], world.alphabet), histories, actions, world)
+        for after, actions in (("own", own), ("generator", generators))
+    ]
+    return {
+        "self_evaluation": pd.DataFrame(rows).assign(repeat=repeat),
+        "calibration": pd.concat(calibration, ignore_index=True).assign(repeat=repeat),
+    }
+
+
+def _expected(answering, histories: np.ndarray, a: int) -> np.ndarray:
+    """The model's prediction (N, V) of the token after action a."""
+    last = np.full((len(histories), 1), a, dtype=histories.dtype)
+    logits = _numpy(answering(np.concatenate([histories[:, 1:], last], 1)))
+    probs = np.exp(logits - logits.max(1, keepdims=True))
+    return probs / probs.sum(1, keepdims=True)
+
+
+def _numpy(answer) -> np.ndarray:
+    return answer.double().cpu().numpy()
+
+
+def _restricted(probs: np.ndarray, n_even: int) -> np.ndarray:
+    """Predictions (N, V) given that the token is an even-position one, (N, n_even)."""
+    return probs[:, :n_even] / probs[:, :n_even].sum(1, keepdims=True)
+
+
+def _expectation_row(a: int, plays: int, expected: np.ndarray, n_even: int) -> dict:
+    row = {"a": a, "plays": plays} | {f"q{f}": share for f, share in enumerate(expected.mean(0))}
+    return row | {f"r{f}": share for f, share in enumerate(_restricted(expected, n_even).mean(0))}
+
+
+def _calibration(after: str, predicted: np.ndarray, histories, actions, world: Recurrence) -> pd.DataFrame:
+    """Confidence against accuracy and cross-entropy under the world's exact outcome probabilities."""
+    truth = world.outcome_probs(histories, actions)
+    guess = predicted.argmax(1)
+    confidence = predicted.max(1)
+    table = pd.DataFrame(
+        {
+            "after": after,
+            "bin": np.minimum((confidence * _CONFIDENCE_BINS).astype(int), _CONFIDENCE_BINS - 1),
+            "weight": 1.0,
+            "confidence": confidence,
+            "accuracy": truth[np.arange(len(guess)), guess],
+            "cross_entropy": -(truth * np.log(np.maximum(predicted, 1e-300))).sum(1),
+        }
+    )
+    means = table.groupby(["after", "bin"], as_index=False)
+    return means.agg({"weight": "sum", "confidence": "mean", "accuracy": "mean", "cross_entropy": "mean"})

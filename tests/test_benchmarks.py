@@ -1,0 +1,198 @@
+"""The benchmarks: what they count, compare and write; how fast anything is, is not tested."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from torch.utils.flop_counter import FlopCounterMode
+
+from splithistory import Recurrence, split_history
+from splithistory.study import SIZES
+from splithistory.transformer import Architecture, initialise, logits
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import bench
+import exact
+import table
+from plain_measure import pairwise
+from plain_training import PlainTransformer
+from throughput import Gate, forward_flops, precisions, thread_counts
+
+ARCHITECTURES = [Architecture(16, 1), *(Architecture(*shape) for shape in SIZES.values())]
+
+
+def counted(architecture, batch):
+    """Operations that PyTorch sees in our forward pass."""
+    weights = initialise(architecture, [0])
+    tokens = torch.zeros(1, batch, architecture.context, dtype=torch.long)
+    with FlopCounterMode(display=False) as counter:
+        logits(weights, architecture, tokens)
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_operations_are_those_that_pytorch_counts(architecture):
+    a = architecture
+    one_hot = 2 * a.context * a.n_tokens * a.width
+    # one sample more: what is done once a batch drops out
+    assert counted(a, 3) - counted(a, 2) == forward_flops(a) + one_hot
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_plain_model_is_our_function_of_as_many_weights(architecture):
+    plain = PlainTransformer(architecture, dropout=0.1).eval()
+    assert sum(p.numel() for p in plain.parameters()) == architecture.n_parameters
+    weights = initialise(architecture, [0])
+    names = {k: f"encoder.{k}" if k.startswith("layers") else k for k in weights}
+    plain.load_state_dict({"code": plain.code} | {names[k]: v[0] for k, v in weights.items()})
+    tokens = torch.randint(16, (4, 20), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(
+            plain(tokens), logits(weights, architecture, tokens[None])[0], atol=1e-5, rtol=1e-4
+        )
+
+
+def test_pairwise_loop_measures_what_we_measure():
+    world = Recurrence()
+    histories = world.histories(600, seed=0)
+    actions = world.noiseless_next(histories) + 8
+    ours = split_history(histories, lambda _: actions, world)
+    op, imp = pairwise(histories, actions, world, seed=1)
+    assert (op, imp) == pytest.approx((ours.op, ours.imp), abs=0.02)  # plug-in bias: about K / 2N = 0.007
+
+
+@pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0])
+def test_growth_exponent_of_a_power_law(exponent):
+    sizes = np.array([1e3, 1e4, 1e5, 1e6])
+    assert exact.growth_exponent(sizes, 3e-7 * sizes**exponent) == pytest.approx(exponent)
+
+
+def test_peak_memory_is_the_process_s_own():
+    code = "import exact; print(exact.peak_bytes())"
+    child = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "benchmarks", capture_output=True, check=True
+    )
+    assert 10e6 < int(child.stdout) < exact.peak_bytes()  # no torch there; ru_maxrss would be inherited
+
+
+class Orders:
+    """A pipe on which turns that end at once are ordered, and what was answered."""
+
+    def __init__(self):
+        self.answers = []
+        self.send, self.recv = self.answers.append, lambda: (torch.get_num_threads(), 0.0)
+
+    wait = staticmethod(lambda: None)  # the barrier of a process alone
+
+
+def test_gate_counts_steps_whenever_it_is_called(monkeypatch):
+    clock = iter([0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 3.0, 3.0, 3.0])  # three looks at each call
+    monkeypatch.setattr("throughput.time.perf_counter", lambda: next(clock))
+    orders = Orders()
+    gate = Gate(orders, orders, "cpu")
+    for step in (10, 20, 50):
+        gate(step, None)
+    assert orders.answers == [0, 10, 15]  # ready; 10 steps in 1 s; 30 in 2 s
+
+
+def test_precisions_are_all_that_training_offers():
+    offered = precisions(bench.pretraining(bench.QUICK))
+    assert next(iter(offered)) == "float32"
+    assert {c.train_size for c in offered.values()} == {bench.QUICK.windows}
+
+
+def test_thread_counts():
+    assert [thread_counts(n) for n in (1, 2, 3, 6, 8)] == [[1], [1, 2], [1, 2, 3], [1, 2, 4, 6], [1, 2, 4, 8]]
+
+
+def test_row_says_how_many_times_better_ours_is():
+    more = table.row("throughput", [30, 10, 20], [5], unit="1/s")
+    assert (more["ours"], more["ours_min"], more["ours_max"], more["ratio"]) == (20, 10, 30, 4)
+    assert (more["target"], more["met"]) == (None, None)
+    assert table.row("time", [2], [10], unit="s", less_is_better=True)["ratio"] == 5
+
+
+@pytest.mark.parametrize("name", table.TARGETS)
+def test_targets_are_met_at_the_bound_and_missed_beyond(name):
+    column, bound, target = table.TARGETS[name]
+    beyond = target * (1.01 if bound == "at most" else 0.99)
+    met = [table.row(name, [v], [1] if column == "ratio" else None, unit="")["met"] for v in (target, beyond)]
+    assert met == [True, False]
+
+
+@pytest.fixture
+def report():
+    """A report of made-up measurements."""
+    rounds = {"float32": [8.0, 2.0, 4.0], "other": [1.0], "threads": 1, "processes": 2, "members": 1}
+    found = {"18k": rounds, "53k": {**rounds, "float32": [16.0]}}
+    peaks = {"float32": 2e9, "bfloat16": 4e9}
+    times = [[1000, [1.0, 1.0]], [10_000, [10.0, 10.0]]]
+    measured = {"times": times, "exact": [1.0], "pairwise": [200.0], "peak": 2e8, "imports": 5e7}
+    rows = bench.throughput_rows("float32", found) + bench.peak_rows(peaks)
+    rows += bench.share_rows("float32", found, peaks) + bench.measure_rows(measured, bench.Settings())
+    return {"device": "a-machine", "commit": "abc", "date": "today", "versions": {}, "rows": rows}
+
+
+def test_rows_from_measurements(report):
+    rows = {row["name"]: row for row in report["rows"]}
+    assert len(rows) == len(report["rows"]) and set(table.TARGETS) <= set(rows)
+    assert rows["training, geometric mean, float32"]["ratio"] == pytest.approx(8)  # of 4 and 16
+    assert rows["matrix peak, bfloat16"]["ratio"] == 2
+    assert rows["exact measure, growth with histories"]["ours"] == pytest.approx(1)
+    assert rows["exact measure against the post's pairs"]["ratio"] == 200
+    assert rows["exact measure"]["met"] is False  # 10 s
+
+
+def test_report_is_written_whole_with_all_columns(report, tmp_path):
+    place = table.write(report, tmp_path / "results")
+    assert place == tmp_path / "results/a-machine.json"
+    assert json.loads(place.read_text("utf8")) == report
+    for row in report["rows"]:
+        assert {"name", "ours", "other", "ratio", "unit", "target", "met"} <= set(row)
+
+
+def test_a_failed_write_leaves_the_old_report(report, tmp_path, monkeypatch):
+    place = table.write(report, tmp_path)
+    before = place.read_text("utf8")
+
+    def full(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(table.os, "replace", full)
+    with pytest.raises(OSError, match="disk full"):
+        table.write({**report, "date": "tomorrow"}, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [place.name]
+    assert place.read_text("utf8") == before
+
+
+def test_table_has_a_line_a_row(report):
+    lines = table.shown(report).splitlines()
+    assert len(lines) == 2 + len(report["rows"])
+    (line,) = (line for line in lines if line.startswith("exact measure  "))
+    assert "ours ≤ 3" in line and "NO" in line
+
+
+def test_device_name_is_fit_for_a_file():
+    assert table.device_name("cpu", 2) == f"cpu-2-{table._slug(table._cpu_model())}"
+    assert table._slug("AMD EPYC(TM) 9J14 @ 2.6 GHz ") == "amd-epyc-tm-9j14-2-6-ghz"
+
+
+@pytest.mark.parametrize("given", [["--device", "tpu"], ["--device", "cuda"], ["--fast"]])
+def test_bad_input_is_one_line(given, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit) as stop:
+        bench.main(given)
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and said.count("\n") == 1 and given[-1] in said
+
+
+@pytest.mark.slow
+def test_quick_run_measures_everything_and_keeps_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "write", lambda *_: pytest.fail("a quick try was kept"))
+    assert bench.main(["--quick"]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in ("training 18k, float32", "arithmetic 18k", *table.TARGETS))
