@@ -12,7 +12,7 @@ BOOK_OPTIONS = $(if $(PROFILE),--profile "$(PROFILE)") $(if $(FRESH),--fresh) $(
 # One thread per test process: two processes of two threads on two cores slow each other down tenfold.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
-.PHONY: help setup book test test-full reference lint clean
+.PHONY: help setup book test test-full reference bench lint clean
 .DEFAULT_GOAL := help
 
 help:            ## list the tasks
@@ -38,6 +38,9 @@ test-full: $(STAMP)  ## all tests: trains from scratch, opens a browser
 
 reference: $(STAMP)  ## renew tests/reference after a chapter changed
 	@$(BIN)/splithistory reference
+
+bench: $(STAMP)  ## measure speed and memory on this machine (10 minutes; nothing else should run)
+	@$(BIN)/python benchmarks/bench.py
 
 lint: $(STAMP)   ## check the style of the code
 	$(BIN)/ruff check

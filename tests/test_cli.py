@@ -17,7 +17,16 @@ def test_help(command, capsys):
 
 
 @pytest.mark.parametrize(
-    "line", ["", "nope", "book --nope", "study", "chapter x -p seed", "study --workers x"]
+    "line",
+    [
+        "",
+        "nope",
+        "book --nope",
+        "study",
+        "chapter x -p seed",
+        "study --workers x",
+        "study --profile smoke --check --publish",
+    ],
 )
 def test_bad_usage_is_one_line(line, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -90,32 +99,71 @@ def test_the_module_is_the_command():
 def tiny_study(tmp_path, monkeypatch):
     """The smallest study under the name of smoke, with a store and results of its own."""
     training = {"batch": 16, "test_size": 32, "evaluations": 1}
-    pretraining = {**training, "steps": 2, "train_size": 64}
-    reinforcement = {**training, "updates": 2, "pool": 64, "maintenance_batch": 16}
-    profile = study.Profile(("18k",), (0,), pretraining, reinforcement, 200, 2, 50)
+    profile = study.Profile(
+        ("18k",),
+        (0, 1),
+        pretraining={**training, "steps": 2, "train_size": 64},
+        reinforcement={**training, "updates": 2, "pool": 64, "maintenance_batch": 16},
+        n_histories=200,
+        repeats=2,
+        set_size=50,
+    )
     monkeypatch.setitem(study.PROFILES, "smoke", profile)
     monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
-    return ["study", "--profile", "smoke", "--workers", "0", "--store", str(tmp_path / "store")]
+    return ["study", "--profile", "smoke", "--store", str(tmp_path / "store")]
 
 
 def test_a_dry_run_lists_jobs_and_touches_nothing(tiny_study, tmp_path, capsys):
     assert cli.main([*tiny_study, "--dry-run"]) == 0
     out = capsys.readouterr().out
-    assert "reinforce 18k seed 0 n_good 4" in out and "MB in" in out and "minutes" in out
+    assert "reinforce 18k seed 0 sampled n_good 4" in out and "MB in" in out and "minutes" in out
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_study_is_run_once_and_published_whole(tiny_study, tmp_path, capsys):
     assert cli.main([*tiny_study, "--publish"]) == 0
-    assert capsys.readouterr().out.startswith("9 jobs done")
+    assert capsys.readouterr().out.startswith("19 jobs done")
     assert cli.main(tiny_study) == 0
     assert capsys.readouterr().out.startswith("0 jobs done")
     assert study.load("smoke").manifest["command"] == "splithistory study --profile smoke --publish"
 
 
+def test_a_study_can_be_run_and_published_in_pieces(tiny_study, tmp_path, capsys):
+    assert cli.main([*tiny_study, "--seeds", "1", "--publish"]) == 0
+    assert capsys.readouterr().out.startswith("10 jobs done")
+    assert set(study.load("smoke").models["seed"]) == {-1, 1}
+    elsewhere = [*tiny_study[:-1], str(tmp_path / "elsewhere")]
+    assert cli.main([*elsewhere, "--sizes", "18k", "--arms", "sampled", "--publish"]) == 0
+    assert capsys.readouterr().out.startswith("9 jobs done")
+    assert set(study.load("smoke").models["seed"]) == {-1, 0, 1}
+    assert cli.main([*elsewhere, "--fresh"]) == 0  # what was published is trained here too
+    assert capsys.readouterr().out.startswith("10 jobs done")
+
+
+def test_a_published_study_is_checked_by_training_two_of_its_models_again(tiny_study, capsys, monkeypatch):
+    assert cli.main([*tiny_study, "--publish"]) == 0
+    capsys.readouterr()
+    assert cli.main([*tiny_study, "--check"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "pretrained test_loss",
+        "finetuned s",
+        "finetuned op",
+        "finetuned imp",
+    ]
+    monkeypatch.setattr(study, "_CHECK_DEVIATIONS", -1)
+    assert cli.main([*tiny_study, "--check"]) == 1
+    assert "retrained models differ from the published ones: pretrained test_loss" in capsys.readouterr().err
+
+
+def test_checking_what_is_not_published_is_refused(tiny_study, capsys):
+    assert cli.main([*tiny_study, "--check"]) == 2
+    assert "profile: given 'smoke', of which nothing is published in" in capsys.readouterr().err
+
+
 def test_a_negative_number_of_workers_is_refused_and_leaves_nothing(tiny_study, tmp_path, capsys):
     assert cli.main([*tiny_study, "--workers", "-1"]) == 2
-    assert capsys.readouterr().err == "splithistory: error: workers: given -1, allowed an integer >= 0\n"
+    assert capsys.readouterr().err == "splithistory: error: workers: given -1, allowed is an integer >= 0\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -128,5 +176,5 @@ def test_an_unusable_store_is_noticed_before_any_training(tiny_study, tmp_path, 
 
 def test_an_unknown_profile_is_one_line_on_the_command_line(capsys):
     assert cli.main(["study", "--profile", "nope"]) == 2
-    expected = "splithistory: error: profile: given 'nope', allowed are smoke, quick\n"
+    expected = "splithistory: error: profile: given 'nope', allowed are " + ", ".join(study.PROFILES) + "\n"
     assert capsys.readouterr().err == expected

@@ -116,7 +116,7 @@ def test_published_tables_that_were_altered_are_refused(tiny, tmp_path, monkeypa
 
 
 def test_an_unknown_profile_is_named_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"profile: given 'nope', allowed are smoke, quick"):
+    with pytest.raises(ValueError, match=r"profile: given 'nope', allowed are smoke, quick, post"):
         study.load("nope")
 
 

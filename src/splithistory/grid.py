@@ -4,20 +4,25 @@ Floor 3: knows nothing of what a job does. One job trains on one thread (small e
 processes side by side than from threads, and a fixed thread count keeps results the same everywhere).
 """
 
+import asyncio
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from typing import Any
 
 from tqdm import tqdm
 
 from .information import check_integer
 
-_TOPIC = "splithistory-progress"
-# Dask would have the allocator hand freed pages back at once: training then spends half its time in
-# page faults. One thread a worker.
+_PATIENCE = 10  # seconds in which a scheduler must answer
 _SETTINGS = {
+    # Dask would have the allocator hand freed pages back at once: training then spends half its time in
+    # page faults. Both thresholds, for setting either one freezes the other at its small default. One
+    # thread a worker.
     "distributed.nanny.pre-spawn-environ": {
         "MALLOC_TRIM_THRESHOLD_": 2**31 - 1,
         "MALLOC_MMAP_THRESHOLD_": 2**30,
@@ -25,6 +30,11 @@ _SETTINGS = {
         "MKL_NUM_THREADS": 1,
     },
     "distributed.worker.preload": [__name__],
+    # no job queues at a worker while another is free for it, or is blamed for that worker's death
+    "distributed.scheduler.worker-saturation": 1.0,
+    # A job whose worker is killed is done again, going on from its last checkpoint: cheap, so give up late.
+    # Not never: a job that needs more memory than there is would kill its workers for ever.
+    "distributed.scheduler.allowed-failures": 5,
     # a job's own error is raised here, in one line; the worker need not print its traceback as well
     "logging": {"distributed": "critical"},
 }
@@ -55,49 +65,166 @@ def default_workers() -> int:
 
 
 def run(
-    jobs: Sequence[Job], work: Callable[[Any, Report], None], *, workers: int, quiet: bool = False
+    jobs: Sequence[Job],
+    work: Callable[[Any, Report], None],
+    *,
+    workers: int = 0,
+    scheduler: str | None = None,
+    quiet: bool = False,
 ) -> None:
     """Do every job (given in an order that respects `after`); the first failure stops the grid and is raised.
 
-    work(payload, report) does one job; workers: 0 for this process, else that many Dask processes.
+    work(payload, report) does one job. A job whose worker dies is done again from the start, on any
+    worker: what it had done by then is for `work` to find, and its result must not depend on where it runs.
+
+    workers: 0 for this process, else so many single-threaded Dask processes on this machine.
+    scheduler: instead, address of a Dask cluster that is already running (tcp://host:8786). Its workers
+    need this package in this version, and see the files that `work` reads and writes. They may come and go
+    during a run; those that come later are not asked for their version. A job takes one of a worker's
+    threads, so start each worker with ``--nthreads 1``, and with both MALLOC_TRIM_THRESHOLD_=2147483647 and
+    MALLOC_MMAP_THRESHOLD_=1073741824 in its environment: without, training takes up to twice as long.
+
+    ValueError: both are given, or one is not allowed. ConnectionError: no scheduler answers within 10 s, or
+    it is lost later. RuntimeError: it has no workers, or other versions, or a job's workers keep dying.
     """
     check_integer("workers", workers, 0)
+    if scheduler is not None:
+        _check_scheduler(scheduler, workers)
     if not jobs:
         return
-    with _Bar(jobs, quiet) as bar:
-        if workers and len(jobs) > 1:
-            _on_dask(jobs, work, min(workers, len(jobs)), bar)
+    with _cluster(min(workers, len(jobs)), scheduler) as client, _Bar(jobs, quiet) as bar:
+        if client:
+            _on_dask(jobs, work, client, bar)
         else:
-            for job in jobs:
-                work(job.payload, lambda share, text, job=job: bar.show(job.key, share, text))
-                bar.show(job.key, 1.0, "done")
+            _in_this_process(jobs, work, bar)
 
 
-def _on_dask(jobs, work, workers: int, bar: "_Bar") -> None:
+def _in_this_process(jobs, work, bar: "_Bar") -> None:
+    for job in jobs:
+        work(job.payload, lambda share, text, job=job: bar.show(job.key, share, text))
+        bar.show(job.key, 1.0, "done")
+
+
+# --- Dask -------------------------------------------------------------------------------------------
+
+
+def _check_scheduler(address: str, workers: int) -> None:
+    from distributed.comm import get_address_host_port
+
+    if workers:
+        raise ValueError(f"scheduler: given {address!r} and {workers} workers, allowed is one of the two")
+    try:
+        host, port = get_address_host_port(address)
+    except (TypeError, ValueError):
+        host, port = "", 0
+    if not (host and 0 < port < 2**16):
+        raise ValueError(f"scheduler: given {address!r}, allowed is an address such as tcp://host:8786")
+
+
+def _cluster(workers: int, scheduler: str | None):
+    """Context of a client of the cluster to use, or of None for this process."""
+    if scheduler is not None:
+        return _their_cluster(scheduler)
+    return _own_cluster(workers) if workers else nullcontext()
+
+
+@contextmanager
+def _own_cluster(workers: int) -> Iterator:
     import dask
-    from distributed import Client, KilledWorker, LocalCluster, as_completed
+    from distributed import Client, LocalCluster
 
+    quiet = {"dashboard_address": "127.0.0.1:0", "silence_logs": "CRITICAL"}
     with (
         dask.config.set(_SETTINGS),
-        LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs="CRITICAL"
-        ) as cluster,
+        LocalCluster(n_workers=workers, threads_per_worker=1, **quiet) as cluster,
         Client(cluster) as client,
     ):
-        client.subscribe_topic(_TOPIC, lambda event: bar.show(*event[1]))
-        futures = {}
-        for job in jobs:
-            needs = [futures[k] for k in job.after if k in futures]
-            futures[job.key] = client.submit(
-                _task, work, job.key, job.payload, needs, key=job.key, pure=False
-            )
-        for done in as_completed(futures.values()):
-            try:
-                done.result()
-            except KilledWorker:
-                label = bar.jobs[done.key].label
-                raise RuntimeError(f"{label}: its worker died again and again (out of memory?)") from None
-            bar.show(done.key, 1.0, "done")
+        yield client
+
+
+@contextmanager
+def _their_cluster(address: str) -> Iterator:
+    from distributed import Client
+    from distributed.utils import LoopRunner, silence_logging_cmgr
+
+    with silence_logging_cmgr("CRITICAL"):  # what goes wrong is raised here, in one line
+        try:
+            LoopRunner().run_sync(asyncio.wait_for, _greet(address), _PATIENCE)
+        except Exception as error:
+            raise ConnectionError(f"scheduler: no Dask scheduler answers at {address} ({error!r})") from None
+        with Client(address) as client:
+            _check_workers(client, address)
+            yield client
+
+
+async def _greet(address: str) -> None:
+    """Returns when a scheduler answers; a client's own patience is without end where another server does."""
+    from distributed import Client
+
+    async with Client(address, asynchronous=True, timeout=_PATIENCE):
+        pass
+
+
+def _check_workers(client, address: str) -> None:
+    versions = client.get_versions(packages=[__package__])
+    own = versions["client"]["packages"][__package__]
+    if not versions["workers"]:
+        raise RuntimeError(f"scheduler: {address} has no workers (dask worker {address} --nthreads 1)")
+    for worker, found in versions["workers"].items():
+        if found["packages"][__package__] != own:
+            theirs = found["packages"][__package__] or "none"
+            raise RuntimeError(f"scheduler: worker {worker} has {__package__} {theirs}, here it is {own}")
+
+
+def _on_dask(jobs, work, client, bar: "_Bar") -> None:
+    """Does the jobs on the client's workers, those that begin the longest chains first.
+
+    Dask gets a job once those it needs are done, and need not know of them: it would keep their results on
+    the workers, and do them again when one dies.
+    """
+    from distributed import as_completed
+
+    client.subscribe_topic(client.id, lambda event: bar.show(*event[1]))
+    chains, running, keys = _chains(jobs), as_completed(), {}
+    order = TopologicalSorter({job.key: bar.jobs.keys() & job.after for job in jobs})
+    order.prepare()
+    while order.is_active():
+        for key in sorted(order.get_ready(), key=chains.get, reverse=True):
+            told = (client.id, key, bar.jobs[key].payload)
+            future = client.submit(_task, work, *told, priority=chains[key], pure=False)
+            keys[future.key] = key
+            running.add(future)
+        key = _next_done(running, keys, bar)
+        bar.show(key, 1.0, "done")
+        order.done(key)
+
+
+def _chains(jobs: Sequence[Job]) -> dict[str, float]:
+    """Seconds from the start of each job to the end of the longest chain of jobs that it begins.
+
+    The longest chains are started first: the grid cannot end before they do, and short jobs fill the gaps.
+    """
+    chains = defaultdict(float)
+    for job in reversed(jobs):  # what waits for a job comes after it, so its chain is known by now
+        chains[job.key] += job.seconds
+        for needed in job.after:
+            chains[needed] = max(chains[needed], chains[job.key])
+    return chains
+
+
+def _next_done(running, keys: dict[str, str], bar: "_Bar") -> str:
+    """Key of the next job to be done; waits for it, and raises its error if it failed."""
+    from distributed import CancelledError, KilledWorker
+
+    future = next(running)
+    label = bar.jobs[keys[future.key]].label
+    try:
+        future.result()
+    except KilledWorker:
+        raise RuntimeError(f"{label}: its worker died again and again (out of memory?)") from None
+    except CancelledError:
+        raise ConnectionError(f"{label}: lost the connection to the scheduler") from None
+    return keys[future.key]
 
 
 def dask_setup(_worker) -> None:
@@ -105,12 +232,12 @@ def dask_setup(_worker) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _task(work, key: str, payload, needs) -> None:
-    """One job on a worker; `needs` only makes Dask wait for the jobs before it."""
+def _task(work, topic: str, key: str, payload) -> None:
+    """One job on a worker, in any of its threads."""
     from distributed import get_worker
 
     worker = get_worker()
-    work(payload, lambda share, text: worker.log_event(_TOPIC, (key, share, text)))
+    work(payload, lambda share, text: worker.log_event(topic, (key, share, text)))
 
 
 class _Bar:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from . import grid
-from .information import check_seed
+from .information import check_integer, check_seed
 from .store import Store, key
 from .tables import GOALS, Study
 from .worker import GENERATOR, Worker, architecture, goal, origin
@@ -45,6 +45,26 @@ SAMPLED = Arm()  # the reproduction: successes among sampled actions
 EXACT = Arm(settings={"arm": "exact"})  # the extension: every action by its probability of success
 # as SAMPLED, but maintenance sees what came of the model's own actions
 ACTED = Arm(settings={"maintenance": "acted"}, sizes=("18k", "402k"))
+
+
+def _ablations() -> dict[str, Arm]:
+    """What else the post tried or mentions, each differing in one setting from the profile `post`."""
+
+    def tuned(**settings):
+        return Arm(settings=settings, sizes=("18k",))
+
+    def predicting(context=20, sizes=(), **settings):
+        return Arm("pretrained", settings, sizes, (), context)
+
+    arms = {"no maintenance": Arm(settings={"maintenance": "none"}, sizes=("18k", "402k"))}
+    arms |= {f"failures {w:g}": tuned(failure_weight=w) for w in (0.01, 0.1, 0.3, 1.0)}
+    arms |= {f"joint {w:g}": tuned(maintenance="joint", maintenance_weight=w) for w in (0.1, 1.0)}
+    arms |= {f"rollouts {n}": tuned(rollouts=n) for n in (1, 8, 128)}
+    arms |= {f"batch {n}": tuned(batch=n) for n in (32, 1024)}
+    arms |= {f"windows {n}": predicting(train_size=n) for n in (2**12, 2**14, 2**16)}
+    arms |= {f"context {n}": predicting(n, ("53k",)) for n in (16, 17, 18)}
+    arms |= {"dropout 0": predicting(dropout=0.0), "float32": predicting(precision="float32")}
+    return arms
 
 
 @dataclass(frozen=True)
@@ -108,6 +128,9 @@ PROFILES = {
         weights=True,
     ),
 }
+PROFILES["ablations"] = replace(
+    PROFILES["post"], seeds=(0, 1, 2), arms=_ablations(), measured=False, weights=False
+)
 
 
 def profile_named(name: str) -> Profile:
@@ -277,16 +300,11 @@ def run(
     workers: 0 for this process, else so many Dask processes; scheduler: address of a Dask cluster whose
     workers see the store's folder; published: what need not be done again.
     """
+    check_integer("workers", workers, 0)
     missing = to_do(profile, store, published)
     if missing:
         store.root.mkdir(parents=True, exist_ok=True)  # an unusable place is noticed before any training
-    grid.run(
-        missing,
-        Worker(store.root),
-        workers=workers,
-        quiet=quiet,
-        **({"scheduler": scheduler} if scheduler else {}),
-    )
+    grid.run(missing, Worker(store.root), workers=workers, scheduler=scheduler, quiet=quiet)
     return len(missing)
 
 

@@ -1,0 +1,218 @@
+"""What the package costs beside what a user would write: one table, and one file for this machine.
+
+    python benchmarks/bench.py [--device cuda] [--quick]
+
+All rows of a file are measured in one run. `ours` and `other` are medians over rounds in which they take
+turns; a ratio says how many times better ours is (more a second, or fewer seconds).
+"""
+
+import argparse
+import sys
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import geometric_mean, median
+from subprocess import CalledProcessError
+
+import exact
+import torch
+from table import device_name, row, shown, write
+from throughput import matrix_peak, precisions, rates, thread_counts, training_flops
+
+from splithistory.grid import default_workers
+from splithistory.store import provenance
+from splithistory.study import PROFILES, SIZES
+from splithistory.training import Pretraining
+from splithistory.transformer import Architecture
+
+RESULTS = Path(__file__).parent / "results"
+MEMBERS_ON_GPU = 15
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured and for how long.
+
+    sizes: models that train; rounds: turns that each competitor gets; seconds: length of one turn of
+    training; windows: training set; peak_seconds: time for each matrix size; histories: for the exact
+    measure; pairs: histories of which all pairs are taken for the post's procedure.
+    """
+
+    sizes: tuple[str, ...] = ("18k", "53k", "144k", "402k")
+    rounds: int = 5
+    seconds: float = 4.0
+    windows: int = 2**18
+    peak_seconds: float = 0.5
+    histories: int = 10**6
+    pairs: int = 2000
+
+
+QUICK = Settings(("18k",), rounds=2, seconds=0.2, windows=2**10, peak_seconds=0.02, histories=10**4, pairs=50)
+
+
+def main(argv=None) -> int:
+    """Measure, show the table and, unless it was a quick try, keep it."""
+    args = _parser().parse_args(argv)
+    try:
+        if not args.quick:
+            args.results.mkdir(parents=True, exist_ok=True)  # an unusable place is noticed before the work
+        report = measure(QUICK if args.quick else Settings(), args.device)
+        print(shown(report))
+        if not args.quick:
+            print(f"written: {write(report, args.results)}")
+    except (RuntimeError, OSError, CalledProcessError) as error:
+        return _complain(error, 1)
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line."""
+
+    def error(self, message: str):
+        sys.exit(_complain(message, 2))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--device", type=_device, default="cpu", help="cpu (default), or cuda: only training")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="folder of the file (default: %(default)s)"
+    )
+    parser.add_argument("--quick", action="store_true", help="try the code in seconds; keeps nothing")
+    return parser
+
+
+def _device(name: str) -> str:
+    allowed = ["cpu"] + ["cuda"] * torch.cuda.is_available()
+    if name not in allowed:
+        raise argparse.ArgumentTypeError(f"given {name!r}, allowed on this machine: {', '.join(allowed)}")
+    return name
+
+
+def _complain(error, status: int) -> int:
+    print(f"bench: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return status
+
+
+def _say(text: str) -> None:
+    print(f"bench: {text} ...", file=sys.stderr, flush=True)
+
+
+def measure(settings: Settings, device: str) -> dict:
+    """All rows for one device, and what they were made with."""
+    made, cores = provenance(), max(1, default_workers())
+    name, config = device_name(device, cores), pretraining(settings)
+    rows = _training(settings, config, device, 1 if device == "cuda" else cores)
+    if device == "cpu":
+        _say("exact measure")
+        rows += measure_rows(exact.measured(settings.histories, settings.pairs, settings.rounds), settings)
+    return {
+        "device": name,
+        "versions": made["versions"],
+        "commit": made["revision"],
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "settings": {**asdict(settings), "pretraining": asdict(config)},
+        "rows": [{**row, "device": name} for row in rows],
+    }
+
+
+def pretraining(settings: Settings) -> Pretraining:
+    """How the study pretrains, by its profile "post" if it has one, else "quick"."""
+    profile = PROFILES.get("post", PROFILES["quick"])
+    return Pretraining(**{**profile.pretraining, "train_size": settings.windows})
+
+
+# --- training -------------------------------------------------------------------------------------------
+
+
+def _training(settings: Settings, config: Pretraining, device: str, processes: int) -> list[dict]:
+    _say("matrix peak")
+    torch.set_num_threads(1)  # here; processes that train set their own
+    peaks = {
+        name: matrix_peak(getattr(torch, name), device, seconds=settings.peak_seconds)
+        for name in ("float32", "bfloat16")
+    }
+    found = {size: _rates(size, config, device, processes, settings) for size in settings.sizes}
+    rows = [r for name in precisions(config) for r in throughput_rows(name, found)]
+    return rows + peak_rows(peaks) + [r for n in precisions(config) for r in share_rows(n, found, peaks)]
+
+
+def _rates(size: str, config: Pretraining, device: str, processes: int, settings: Settings) -> dict:
+    """Samples a second in each round, of ours by precision and of the other at its best thread count."""
+    _say(f"training {size}")
+    members = MEMBERS_ON_GPU if device == "cuda" else 1
+    seeds = [list(range(p * members, (p + 1) * members)) for p in range(processes)]
+    threads = thread_counts(processes)
+    turns = settings.rounds, settings.seconds
+    found = rates(Architecture(*SIZES[size]), config, device, seeds, threads, *turns)
+    best = max(threads, key=lambda count: median(found[count]))
+    ours = {name: found[name] for name in precisions(config)}
+    return {**ours, "other": found[best], "threads": best, "processes": processes, "members": members}
+
+
+def throughput_rows(precision: str, found: dict) -> list[dict]:
+    """Training throughput at each size, and its geometric mean (whose range is that of the ranges)."""
+    rows = [
+        row(f"training {size}, {precision}", r[precision], r["other"], unit="samples/s", note=_conditions(r))
+        for size, r in found.items()
+    ]
+
+    def mean(who):  # of the minima, of the medians, of the maxima: three rounds whose median is the second
+        return [geometric_mean([r[column] for r in rows]) for column in (f"{who}_min", who, f"{who}_max")]
+
+    name = f"training, geometric mean, {precision}"
+    return [*rows, row(name, mean("ours"), mean("other"), unit="samples/s")]
+
+
+def _conditions(r: dict) -> str:
+    return f"ours: processes × members {r['processes']} × {r['members']}; other: threads {r['threads']}"
+
+
+def peak_rows(peaks: dict) -> list[dict]:
+    """The machine's best matrix product on one thread (or on the GPU), in each number format."""
+    f32, bf16 = ([peaks[name] / 1e9] for name in ("float32", "bfloat16"))
+    return [
+        row("matrix peak, float32", f32, unit="GFLOP/s"),
+        row("matrix peak, bfloat16", bf16, f32, unit="GFLOP/s", note="other: float32"),
+    ]
+
+
+def share_rows(precision: str, found: dict, peaks: dict) -> list[dict]:
+    """What a training process gets out of the machine at each size; the ratio is its share of the peak."""
+    rows = []
+    for size, r in found.items():
+        flops = training_flops(Architecture(*SIZES[size]))
+        achieved = [rate * flops / r["processes"] / 1e9 for rate in r[precision]]
+        note = f"a process; {flops:,} operations a sample; other: float32 peak"
+        peak = [peaks["float32"] / 1e9]
+        rows.append(row(f"arithmetic {size}, {precision}", achieved, peak, unit="GFLOP/s", note=note))
+    return rows
+
+
+# --- measuring ------------------------------------------------------------------------------------------
+
+
+def measure_rows(found: dict, settings: Settings) -> list[dict]:
+    """Cost of the exact measure, from what its process found (see `exact`)."""
+    sizes, seconds = zip(*found["times"], strict=True)
+    growth = [exact.growth_exponent(sizes, turn) for turn in zip(*seconds, strict=True)]
+    peak, imports = found["peak"] / 1e9, found["imports"] / 1e9
+    n = f"{sizes[-1]:,} histories"
+    return [
+        row("exact measure", seconds[-1], unit="s", note=n),
+        row("exact measure, peak memory", [peak], unit="GB", note=f"{n}; the whole process"),
+        row("exact measure, memory above imports", [peak - imports], unit="GB", note=n),
+        row("exact measure, growth with histories", growth, unit="exponent", note=f"{sizes[0]:,} to {n}"),
+        row(
+            "exact measure against the post's pairs",
+            found["exact"],
+            found["pairwise"],
+            unit="s",
+            less_is_better=True,
+            note=f"{settings.pairs:,} histories; other: a loop over one index",
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
