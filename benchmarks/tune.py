@@ -1,7 +1,7 @@
 """What was tried before the rates of the profile `post` were chosen: `python benchmarks/tune.py`.
 
-Trains each trial that results/tuning.csv does not list yet and appends its row (all of them: about 25 minutes on
-one core). The smallest and the largest size, one seed that no profile uses; final values of the curves.
+Trains each trial that results/tuning.csv does not list yet and appends its row (all of them: about 25 minutes
+on one core). The smallest and the largest size, one seed that no profile uses; final values of the curves.
 """
 
 import sys
@@ -53,7 +53,7 @@ def main() -> None:
     for stage, trials in (("pretraining", PRETRAINING), ("reinforcement", REINFORCEMENT)):
         for trial in range(len(trials)):
             if (stage, trial) not in done:
-                rows.append({"stage": stage, "trial": trial} | _tried(stage, trial, trained))
+                rows.append({"stage": stage, "trial": trial, "seed": SEED} | _tried(stage, trial, trained))
                 _write(pd.DataFrame(rows), place)
                 print(rows[-1], file=sys.stderr)
 

@@ -184,14 +184,15 @@ def _on_dask(jobs, work, client, bar: "_Bar") -> None:
     """
     from distributed import as_completed
 
-    client.subscribe_topic(client.id, lambda event: bar.show(*event[1]))
+    topic = f"progress of {client.id}"  # others may use the cluster at the same time
+    client.subscribe_topic(topic, lambda event: bar.show(*event[1]))
     chains, running, keys = _chains(jobs), as_completed(), {}
     order = TopologicalSorter({job.key: bar.jobs.keys() & job.after for job in jobs})
     order.prepare()
     while order.is_active():
         for key in sorted(order.get_ready(), key=chains.get, reverse=True):
-            told = (client.id, key, bar.jobs[key].payload)
-            future = client.submit(_task, work, *told, priority=chains[key], pure=False)
+            told = (work, topic, key, bar.jobs[key].payload)
+            future = client.submit(_task, *told, priority=chains[key], pure=False)
             keys[future.key] = key
             running.add(future)
         key = _next_done(running, keys, bar)
