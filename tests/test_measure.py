@@ -334,3 +334,20 @@ class Labelled:
 def test_classes_that_are_not_in_the_table_are_refused(classes):
     with pytest.raises(ValueError, match=r"world: classes \(\d,\) of .*, allowed are 3 integers in 0..1"):
         split_history(np.zeros((3, 1), int), lambda h: np.zeros(3, int), Labelled(classes))
+
+
+def test_an_interval_of_several_quantities_at_once_is_that_of_each_alone():
+    measured, goal = split_history(HISTORIES, WORLD.next_probs, WORLD), (0, 4)
+    low, high = measured.interval(lambda m: np.stack([m.op, m.success(goal), m.imp_min(goal)], -1))
+    for i, alone in enumerate(("op", lambda m: m.success(goal), lambda m: m.imp_min(goal))):
+        assert (low[i], high[i]) == pytest.approx(measured.interval(alone), abs=1e-12)
+    terms = measured.interval(lambda m: np.stack(list(m.decomposition(goal).values()), -1))
+    assert np.shape(terms) == (2, 7) and np.isfinite(terms).all()
+
+
+def test_a_quantity_that_loses_the_axis_of_resamples_is_refused():
+    measured = split_history(HISTORIES, WORLD.next_probs, WORLD)
+    with pytest.raises(
+        ValueError, match=r"quantity: returned shape \(2, 2000\) for 2000 resamples and \(2,\)"
+    ):
+        measured.interval(lambda m: np.array([m.op, m.imp]))

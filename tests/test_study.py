@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from splithistory import Recurrence, split_history, study, tables
+from splithistory import Recurrence, SplitHistory, split_history, study, tables
+from splithistory.information import entropy, kl
 from splithistory.store import Store, key
 from splithistory.worker import HISTORY_SEED
 
@@ -121,12 +122,11 @@ def test_an_unknown_profile_is_named_with_the_known_ones():
 
 
 def test_what_is_published_is_what_the_profile_asks_for():
-    assert (study.results_root() / "quick").is_dir()  # or load() would train
-    published = study.load("quick")
-    profile = study.PROFILES["quick"]
-    assert len(published.models) == 1 + 5 * len(profile.sizes) * len(profile.seeds)
+    published, profile = study.published("post"), study.PROFILES["post"]
     assert published.manifest["profile"] == study._plain(profile)
-    assert set(published.runs["key"]) == {job.key for job in study.jobs(profile)}
+    assert set(published.runs["key"]) <= {job.key for job in study.jobs(profile)}
+    for arm in ("sampled", "exact"):
+        assert len(published.finetuned(arm)) == 3 * len(profile.sizes) * len(profile.seeds)
 
 
 def test_a_finding_that_published_results_no_longer_show_is_an_error(tiny, capsys):
@@ -152,6 +152,30 @@ def test_the_summary_measures_each_model_on_its_own_goal(tiny):
     assert row["s"] == pytest.approx(measured.success((0, 2, 4, 6)))
     assert row["op"] == pytest.approx(measured.op) and row["op_low"] < row["op"] < row["op_high"]
     assert row["gap"] == pytest.approx(row["op"] - row["implied_op"])
+
+
+def test_comparison_futures_are_those_of_whoever_acts_instead(tiny):
+    model = tiny[1].models.query("n_good == 4")["model"].item()
+    own = tiny[1].measured(model)
+    futures = tiny[1].comparison_futures(model)
+    assert list(futures) == [
+        "split history",
+        *(f"token {a}" for a in range(8, 16)),
+        "random token",
+        "untrained",
+        "pretrained",
+    ]
+    always = np.zeros_like(own.counts)
+    always[:, 11] = own.counts.sum(1)
+    assert np.allclose(
+        futures["token 11"].counterfactual_probs, SplitHistory(always, own.world).outcome_probs
+    )
+    before = tiny[1].measured(tiny[1].models.query("stage == 'pretrained'")["model"].item())
+    expected = entropy(before.outcome_probs) - entropy(own.outcome_probs)
+    assert futures["pretrained"].op == pytest.approx(expected, abs=1e-12)
+    assert futures["pretrained"].imp == pytest.approx(kl(own.outcome_probs, before.outcome_probs), abs=1e-12)
+    mean = np.mean([futures[f"token {a}"].counterfactual_probs for a in range(8, 16)], 0)
+    assert np.allclose(futures["random token"].counterfactual_probs, mean)
 
 
 def test_decompositions_add_up_for_finetuned_models_and_for_pretrained_ones_on_every_goal(tiny):

@@ -28,7 +28,8 @@ class Futures:
     action_probs (J,): weight of each counterfactual, here the rate π̄(a) at which its action is played.
     outcome_probs (K,): F, the outcomes when the policy answers the history that the world continues.
     counterfactual_probs (J, K): D_a, the outcomes when the action is a whatever the history.
-    Everything else (Op, Imp, success rates, bounds) follows from these three.
+    Everything else (Op, Imp, success rates, bounds) follows from these three. Inside `interval` the three
+    have a leading axis of resamples, and so has everything that follows.
     """
 
     def __init__(self, action_probs, outcome_probs, counterfactual_probs):
@@ -57,12 +58,12 @@ class Futures:
     @property
     def op(self) -> float:
         """Optimization Σ_a π̄(a) H(D_a) − H(F), in nats: the mean of the entropies, given the action."""
-        return self._mean(entr(self.counterfactual_probs).sum(-1)) - float(entr(self.outcome_probs).sum())
+        return self._mean(entr(self.counterfactual_probs).sum(-1)) - _scalar(entr(self.outcome_probs).sum(-1))
 
     @property
     def imp(self) -> float:
         """Impact Σ_a π̄(a) KL(F ‖ D_a), in nats; infinite where F has an outcome that a D_a lacks."""
-        return self._mean(rel_entr(self.outcome_probs, self.counterfactual_probs).sum(-1))
+        return self._mean(rel_entr(self.outcome_probs[..., None, :], self.counterfactual_probs).sum(-1))
 
     @property
     def delta(self) -> float:
@@ -71,7 +72,7 @@ class Futures:
 
     def success(self, goal) -> float:
         """s, the probability in F of an outcome in `goal`."""
-        return float(self.outcome_probs[goal_mask(goal, self.n_outcomes)].sum())
+        return _scalar(self.outcome_probs[..., goal_mask(goal, self.n_outcomes)].sum(-1))
 
     def counterfactual_success(self, goal) -> float:
         """s', the mean probability in F' of an outcome in `goal`."""
@@ -80,12 +81,12 @@ class Futures:
     def implied_op(self, goal) -> float:
         """kl(s, p) in nats, with p the goal's share of the K outcomes (see `information.implied_op`)."""
         goal = as_goal(goal, self.n_outcomes)
-        return float(binary_kl(self.success(goal), len(goal) / self.n_outcomes))
+        return _scalar(binary_kl(self.success(goal), len(goal) / self.n_outcomes))
 
     def imp_min(self, goal) -> float:
         """kl(s, s'), in nats, the least impact that explains the two success rates (post, Appendix A)."""
         goal = as_goal(goal, self.n_outcomes)
-        return float(binary_kl(self.success(goal), self.counterfactual_success(goal)))
+        return _scalar(binary_kl(self.success(goal), self.counterfactual_success(goal)))
 
     def decomposition(self, goal) -> dict[str, float]:
         """The terms of both identities, in nats.
@@ -96,25 +97,25 @@ class Futures:
         preferring some successes, or some failures, over others.
         """
         goal = as_goal(goal, self.n_outcomes)
-        mask, s = goal_mask(goal, self.n_outcomes), self.success(goal)
+        mask, s = goal_mask(goal, self.n_outcomes), np.asarray(self.success(goal))
         uniform = np.full(self.n_outcomes, 1 / self.n_outcomes)
         terms = {"op_success_rate": self.implied_op(goal)}
-        terms["op_within_success"] = _within(self.outcome_probs, uniform, mask)
-        terms["op_within_failure"] = _within(self.outcome_probs, uniform, ~mask)
+        terms["op_within_success"] = _scalar(_within(self.outcome_probs, uniform, mask))
+        terms["op_within_failure"] = _scalar(_within(self.outcome_probs, uniform, ~mask))
         terms["delta"] = self.delta
-        terms["imp_success_rate"] = self._mean(binary_kl(s, self._success_by_action(goal)))
+        terms["imp_success_rate"] = self._mean(binary_kl(s[..., None], self._success_by_action(goal)))
         for name, part in (("success", mask), ("failure", ~mask)):
-            within = [_within(self.outcome_probs, d, part) for d in self.counterfactual_probs]
-            terms[f"imp_within_{name}"] = self._mean(np.array(within))
+            within = _within(self.outcome_probs[..., None, :], self.counterfactual_probs, part)
+            terms[f"imp_within_{name}"] = self._mean(within)
         return terms
 
     def _success_by_action(self, goal) -> np.ndarray:
-        return self.counterfactual_probs[:, goal_mask(goal, self.n_outcomes)].sum(-1)
+        return self.counterfactual_probs[..., goal_mask(goal, self.n_outcomes)].sum(-1)
 
     def _mean(self, by_action: np.ndarray) -> float:
         # an action that is never played does not count, even if its divergence is infinite
-        played = self.action_probs > 0
-        return float(self.action_probs[played] @ by_action[played])
+        by_action = np.where(self.action_probs > 0, by_action, 0.0)
+        return _scalar((self.action_probs * by_action).sum(-1))
 
 
 class SplitHistory(Futures):
@@ -153,8 +154,9 @@ class SplitHistory(Futures):
     def interval(self, quantity, level: float = 0.95, *, seed: int = 0) -> tuple:
         """Bias-corrected bootstrap interval for `quantity`, over the draw of histories.
 
-        quantity: a property's name ("op", "imp", "delta") or a function of the Futures, which may
-        return an array: then so are the two ends.
+        quantity: a property's name ("op", "imp", "delta") or a function of the Futures. The function is given
+        many resampled Futures at once, whose properties have a leading axis, and must keep that axis
+        first; what it returns may have further axes, and so have the two ends then.
         The table is resampled as a multinomial; the bootstrap's bias is subtracted and its standard
         error gives a normal interval. Meant for deterministic policies: the cells of a stochastic one are
         resampled as if its actions had been drawn, which widens the interval; and for a policy whose
@@ -182,9 +184,12 @@ class SplitHistory(Futures):
         for start in range(0, _RESAMPLES, chunk):
             size = min(chunk, _RESAMPLES - start)
             tables = rng.multinomial(self.n_histories, shares, size=size).reshape(-1, *self.counts.shape)
-            resampled = zip(*_futures(tables, self.world), strict=True)
-            draws += [function(Futures._unchecked(*parts)) for parts in resampled]
-        return function(self), np.array(draws)
+            draws.append(np.asarray(function(Futures._unchecked(*_futures(tables, self.world)))))
+        value = np.asarray(function(self))
+        if any(d.shape[1:] != value.shape or d.ndim != value.ndim + 1 for d in draws):
+            given = f"{draws[0].shape} for {min(chunk, _RESAMPLES)} resamples and {value.shape} for one"
+            raise ValueError(f"quantity: returned shape {given}, allowed is the same behind a leading axis")
+        return value[()], np.concatenate(draws)
 
 
 def split_history(
@@ -241,15 +246,21 @@ def _futures(counts: np.ndarray, world: np.ndarray):
     return shares.sum(-2), outcomes, counterfactual.reshape(*shares.shape[:-2], *world.shape[1:])
 
 
-def _within(probs: np.ndarray, reference: np.ndarray, part: np.ndarray) -> float:
+def _within(probs: np.ndarray, reference: np.ndarray, part: np.ndarray) -> np.ndarray:
     """P(part) · KL(P given part ‖ Q given part), in nats.
 
     Zero if P never lands in the part, and if Q never does: the success-rate term is infinite then.
     """
-    mass, reference_mass = probs[part].sum(), reference[part].sum()
-    if mass == 0 or reference_mass == 0:
-        return 0.0
-    return float(mass * rel_entr(probs[part] / mass, reference[part] / reference_mass).sum())
+    probs, reference = probs[..., part], reference[..., part]
+    mass, reference_mass = probs.sum(-1, keepdims=True), reference.sum(-1, keepdims=True)
+    apart = (mass == 0) | (reference_mass == 0)
+    within = rel_entr(probs / np.where(apart, 1, mass), reference / np.where(apart, 1, reference_mass))
+    return np.where(apart, 0.0, mass * within).sum(-1)
+
+
+def _scalar(value):
+    """A float, or the array of a batch as it is."""
+    return float(value) if np.ndim(value) == 0 else value
 
 
 def _histories(histories) -> np.ndarray:

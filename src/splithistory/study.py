@@ -109,7 +109,12 @@ class Profile:
 
 PROFILES = {
     "smoke": Profile(
-        ("18k",), (0, 1), pretraining={"steps": 1200}, reinforcement={"updates": 250}, n_histories=20_000
+        ("18k",),
+        (0, 1),
+        {"sampled": SAMPLED, "exact": EXACT},
+        pretraining={"steps": 1200},
+        reinforcement={"updates": 250},
+        n_histories=20_000,
     ),
     "quick": Profile(("18k", "53k"), (0, 1, 2)),
     # rates were tuned at the smallest and the largest size, on seeds that no profile uses

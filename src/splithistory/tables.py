@@ -13,7 +13,7 @@ import pandas as pd
 from safetensors.numpy import load_file
 from scipy.special import stdtrit
 
-from .measure import SplitHistory
+from .measure import Futures, SplitHistory
 from .recurrence import Recurrence
 from .store import checked_manifest, whole_folder, write_manifest
 
@@ -120,6 +120,26 @@ class Study:
         by_model = self.sampled.groupby("model")["op"]
         return pd.DataFrame({m: t_interval(op) for m, op in by_model}, index=["mean", "half"]).T
 
+    def comparison_futures(self, model: int) -> dict[str, Futures]:
+        """A model's future at temperature 0 beside other futures than the split-history one.
+
+        "split history" as `measured`; "token a" for each odd-position token a always played, "random token"
+        for one drawn uniformly, "untrained" and "pretrained" for the model's own predecessors acting on the
+        same histories: Op = H(F_ref) − H(F), Imp = KL(F ‖ F_ref), in nats. Post, section on impact.
+        """
+        own, n_odd = self.measured(model), Recurrence().alphabet
+        tokens = own.counterfactual_probs[n_odd:]
+        references = {f"token {n_odd + i}": probs for i, probs in enumerate(tokens)}
+        references["random token"] = tokens.mean(0)
+        row = self.models.set_index("model").loc[model]
+        same = (self.models["size"] == row["size"]) & (self.models["seed"] == row["seed"])
+        for stage in ("untrained", "pretrained"):
+            found = self.models[same & (self.models["stage"] == stage) & (self.models["arm"] == "")]
+            if len(found):
+                references[stage] = self.measured(found["model"].iloc[0]).outcome_probs
+        others = {n: Futures([1.0], own.outcome_probs, probs[None]) for n, probs in references.items()}
+        return {"split history": own} | others
+
     def found(self, statement: str, holds: bool | None) -> None:
         """Print whether a finding holds (None: too small to tell); on published results it must."""
         print(f"{statement}: {'too small to tell' if holds is None else 'yes' if holds else 'no'}")
@@ -152,7 +172,7 @@ class Study:
 def _scalars(measured: SplitHistory, goal) -> dict[str, float]:
     def quantities(futures):
         gap = futures.op - futures.implied_op(goal)
-        return np.array([futures.success(goal), futures.op, futures.imp, gap])
+        return np.stack([futures.success(goal), futures.op, futures.imp, gap], -1)
 
     low, high = measured.interval(quantities)
     scalars = {}
@@ -194,3 +214,11 @@ def growth_by_goal(table: pd.DataFrame, column: str) -> dict[int, tuple[float, f
     wide = table.pivot(index=["n_good", "seed"], columns="size", values=column)
     change = wide[sizes[-1]] - wide[sizes[0]]
     return by_goal(change.rename(column).reset_index(), column)
+
+
+def slope_by_goal(table: pd.DataFrame, x: str, y: str) -> dict[int, tuple[float, float]]:
+    """{n_good: t_interval} of the least-squares slope of y on x through the origin, one a seed."""
+    products = table.assign(xy=table[x] * table[y], xx=table[x] ** 2)
+    sums = products.groupby(["n_good", "seed"])[["xy", "xx"]].sum()
+    slopes = (sums["xy"] / sums["xx"]).rename("slope").reset_index()
+    return by_goal(slopes, "slope")
