@@ -178,6 +178,21 @@ def test_comparison_futures_are_those_of_whoever_acts_instead(tiny):
     assert np.allclose(futures["random token"].counterfactual_probs, mean)
 
 
+def test_a_model_is_measured_by_its_own_expectations_on_one_set_or_all(tiny):
+    model = tiny[1].models.query("n_good == 2")["model"].item()
+    table = tiny[1].self_evaluation.query("model == @model")
+    first = tiny[1].self_evaluated(model, repeat=0)
+    rows = table.query("repeat == 0").set_index("a")
+    assert np.allclose(first.action_probs, rows.loc[range(16), "plays"] / TINY.set_size)
+    assert np.allclose(first.outcome_probs, rows.loc[-1].filter(regex=r"^r\d"))
+    # the optimized future is the mean of what it expects after each action it chose
+    assert tiny[1].self_evaluated(model).n_outcomes == 8
+    everything = tiny[1].self_evaluated(model, restricted=False)
+    assert everything.n_outcomes == 16
+    means = table.query("a == 9").filter(regex=r"^q\d").mean()
+    assert np.allclose(everything.counterfactual_probs[9], means)
+
+
 def test_decompositions_add_up_for_finetuned_models_and_for_pretrained_ones_on_every_goal(tiny):
     terms = tiny[1].decompositions()
     assert terms["stage"].tolist() == 3 * ["pretrained"] + 3 * ["finetuned"]

@@ -140,6 +140,20 @@ class Study:
         others = {n: Futures([1.0], own.outcome_probs, probs[None]) for n, probs in references.items()}
         return {"split history": own} | others
 
+    def self_evaluated(self, model: int, *, restricted: bool = True, repeat: int | None = None) -> Futures:
+        """A model measured by its own expectations of s_{t+1} in place of the world's answer.
+
+        restricted: over the even-position tokens, renormalised for each history, else over all; repeat:
+        on one of the sets of histories, None for all of them together. Post, section on self-evaluation.
+        """
+        rows = self._self_evaluation.get_group(model)
+        rows = rows if repeat is None else rows[rows["repeat"] == repeat]
+        n_even = Recurrence().alphabet
+        columns = [f"r{f}" for f in range(n_even)] if restricted else [f"q{f}" for f in range(2 * n_even)]
+        mean = rows.groupby("a")[columns].mean()  # sets are equally large
+        plays = rows.groupby("a")["plays"].sum().drop(-1)
+        return Futures(plays / plays.sum(), mean.loc[-1], mean.drop(-1))
+
     def found(self, statement: str, holds: bool | None) -> None:
         """Print whether a finding holds (None: too small to tell); on published results it must."""
         print(f"{statement}: {'too small to tell' if holds is None else 'yes' if holds else 'no'}")
@@ -150,6 +164,10 @@ class Study:
         """(step, value) of one column of a model's curves."""
         rows = self.curves[(self.curves["model"] == model) & (self.curves["column"] == column)]
         return rows["step"].to_numpy(), rows["value"].to_numpy()
+
+    @cached_property
+    def _self_evaluation(self):
+        return self.self_evaluation.groupby("model")
 
     @cached_property
     def _counts(self):

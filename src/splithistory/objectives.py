@@ -1,0 +1,151 @@
+"""Whose objective? Every goal's success rates and bounds from one measurement, and which goal fits best.
+
+Floor 2: takes measurements (`measure.SplitHistory`, `measure.Futures`), knows nothing of how they were made.
+A goal is a set of outcomes G. A policy trained on G has Op near kl(s, p) and Imp near kl(s, s') for that
+G, and for other goals more than they imply: so the goal whose success rates imply the most is
+the best guess. The divergence is the same for a goal and its complement, so only goals that succeed
+more often than without the policy are candidates.
+"""
+
+from itertools import combinations
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+from scipy.stats import rankdata
+
+from .information import binary_kl, goal_mask
+from .measure import Futures, SplitHistory
+
+CRITERIA = ("op", "imp", "both", "success", "likelihood")
+_MAX_INVERSE_TEMPERATURE = 1e3  # beyond, the maximum-entropy policy plays the best action only
+
+
+def every_goal(n_outcomes: int) -> list[tuple[int, ...]]:
+    """All goals: sets of at least one outcome and not all, 2^K − 2 of them."""
+    sizes = range(1, n_outcomes)
+    return [goal for size in sizes for goal in combinations(range(n_outcomes), size)]
+
+
+def cross_evaluate(futures: Futures, goals) -> dict[str, np.ndarray]:
+    """A measurement evaluated on many goals, arrays (G,): nothing is measured again.
+
+    p, s, s_prime: rates by chance (|G|/K), in F and in F'; implied_op = kl(s, p) and imp_min = kl(s, s'), in
+    nats, the least Op (less δ) and Imp that go with these rates. Post, section "Cross-Objective Evaluation".
+    """
+    masks = np.array([goal_mask(goal, futures.n_outcomes) for goal in goals])  # (G, K)
+    s = _rates(masks, futures.outcome_probs)
+    s_prime = _rates(masks, futures.action_probs @ futures.counterfactual_probs)
+    p = masks.mean(1)
+    return {
+        "p": p,
+        "s": s,
+        "s_prime": s_prime,
+        "implied_op": binary_kl(s, p),
+        "imp_min": binary_kl(s, s_prime),
+    }
+
+
+def _rates(masks: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    return np.clip(masks @ probs, 0.0, 1.0)  # a sum of all but nothing may be 1 + 1e-16
+
+
+def scores(measured: SplitHistory, goals, by: str = "op") -> np.ndarray:
+    """How well each goal explains a measured policy, (G,): the highest is the best guess.
+
+    by "op": implied Op, as a share of the Op measured; "imp": Imp_min, as a share of Imp; "both": the sum of
+    the two shares; each −inf for goals that succeed no more often than without the policy. Two baselines:
+    "success": the success rate; "likelihood": `maxent_goal_directedness`.
+    """
+    if by not in CRITERIA:
+        raise ValueError(f"by: given {by!r}, allowed are {', '.join(CRITERIA)}")
+    if by == "likelihood":
+        return np.array([maxent_goal_directedness(measured, goal) for goal in goals])
+    rates = cross_evaluate(measured, goals)
+    if by == "success":
+        return rates["s"]
+    op = _share(rates["implied_op"], measured.op, rates["s"] > rates["p"])
+    imp = _share(rates["imp_min"], measured.imp, rates["s"] > rates["s_prime"])
+    return {"op": op, "imp": imp, "both": op + imp}[by]
+
+
+def _share(implied: np.ndarray, measured: float, candidate: np.ndarray) -> np.ndarray:
+    # a policy without optimization has no share to explain; the order of the goals stays
+    return np.where(candidate, implied / (measured if measured > 0 else 1.0), -np.inf)
+
+
+def rank_of(goal, goals, score: np.ndarray) -> float:
+    """The place of a goal among the candidates, 1 for the best; ties share the mean of their places."""
+    places = [tuple(sorted(g)) for g in goals]
+    if (wanted := tuple(sorted(goal))) not in places:
+        raise ValueError(f"goal: given {wanted}, allowed is one of the {len(places)} candidates")
+    return float(rankdata(-np.asarray(score), method="average")[places.index(wanted)])
+
+
+def threshold_goal(futures: Futures, reference=None) -> tuple[tuple[int, ...], float]:
+    """The goal with the largest kl(F(G), R(G)) of all, and that divergence in nats, without a list of goals.
+
+    reference R (K,): the mean of F' (for Imp, the default), or the uniform distribution (for Op). The best
+    set is one of the K − 1 that collect the outcomes with the largest F/R: the likelihood ratio orders them
+    (Neyman and Pearson).
+    """
+    f = futures.outcome_probs
+    r = futures.action_probs @ futures.counterfactual_probs if reference is None else np.asarray(reference)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(f > 0, f / r, 0.0)
+    order = np.argsort(-ratio, kind="stable")
+    inside = np.clip(np.cumsum([f[order], r[order]], 1)[:, :-1], 0.0, 1.0)
+    divergence = binary_kl(*inside)
+    best = int(divergence.argmax())
+    return tuple(sorted(order[: best + 1].tolist())), float(divergence[best])
+
+
+def maxent_goal_directedness(measured: SplitHistory, goal) -> float:
+    """How well maximum-entropy policies for a goal predict the policy's actions, in nats an action, >= 0.
+
+    sup over β >= 0 of E[ln q_β(a|m)] + ln A, with q_β(a|m) ∝ exp(β P(success|m, a)) over the A actions: the
+    known-utility form of maximum-entropy goal-directedness (MacDermott et al. 2024) in a world of one step.
+    """
+    success = measured.world[:, :, goal_mask(goal, measured.n_outcomes)].sum(-1)  # (M, A)
+    shares = measured.counts / measured.counts.sum()
+
+    def surprise(beta: float) -> float:  # convex in β
+        return float(shares.sum(1) @ logsumexp(beta * success, axis=1) - beta * (shares * success).sum())
+
+    found = minimize_scalar(surprise, bounds=(0.0, _MAX_INVERSE_TEMPERATURE), method="bounded")
+    return max(0.0, float(np.log(success.shape[1]) - found.fun))
+
+
+def confusion(true, guessed, labels) -> np.ndarray:
+    """Counts (L, L): rows are the goals that models were trained on, columns the guesses."""
+    index = {label: i for i, label in enumerate(labels)}
+    table = np.zeros((len(index), len(index)), dtype=int)
+    for row, column in zip(true, guessed, strict=True):
+        table[index[row], index[column]] += 1
+    return table
+
+
+def auc(right, wrong) -> float:
+    """Probability that a right pair scores higher than a wrong one, ties counting half (Mann and Whitney)."""
+    right, wrong = np.asarray(right, dtype=float), np.asarray(wrong, dtype=float)
+    if not len(right) or not len(wrong):
+        raise ValueError(
+            f"auc: given {len(right)} right and {len(wrong)} wrong, allowed is at least one of each"
+        )
+    ranks = rankdata(np.concatenate([right, wrong]))[: len(right)].sum()
+    return float((ranks - len(right) * (len(right) + 1) / 2) / (len(right) * len(wrong)))
+
+
+def clustered_interval(statistic, clusters, *, level: float = 0.95, resamples: int = 2000, seed: int = 0):
+    """Percentile bootstrap interval of statistic(list of clusters); clusters (seeds) are drawn whole.
+
+    With few clusters it is too narrow; it says how far the seeds agree, no more.
+    """
+    clusters = list(clusters)
+    if len(clusters) < 2:
+        raise ValueError(f"clusters: given {len(clusters)}, allowed are at least 2 independent ones")
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(len(clusters), size=(resamples, len(clusters)))
+    values = [statistic([clusters[i] for i in row]) for row in drawn]
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
