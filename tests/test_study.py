@@ -275,6 +275,17 @@ def test_pieces_that_are_finished_apart_make_the_same_tables_as_the_whole(tmp_pa
     assert study.run(BOTH, Store(tmp_path / "empty"), published=merged, quiet=True) == 0
 
 
+def test_only_the_part_that_was_asked_for_is_published(tmp_path, monkeypatch):
+    monkeypatch.setitem(study.PROFILES, "both", BOTH)
+    monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
+    store = Store(tmp_path / "store")
+    study.run(BOTH, store, quiet=True)
+    study.publish("both", store, BOTH.part(arms=["sampled"]))
+    assert set(study.published("both").models["arm"]) == {"", "sampled"}
+    study.publish("both", store, BOTH.part(seeds=[1]))
+    assert len(study.published("both").finetuned("exact")) == 3
+
+
 def test_what_a_missing_piece_needs_is_trained_again_only_if_its_weights_are_gone(tmp_path, monkeypatch):
     monkeypatch.setitem(study.PROFILES, "both", BOTH)
     monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))

@@ -94,7 +94,7 @@ def _study(args: argparse.Namespace) -> None:
     done = study.run(part, store, **where, published=published)
     print(f"{done} jobs done; finished runs lie in {store.root}")
     if args.publish:
-        print(study.publish(args.profile, store))
+        print(study.publish(args.profile, store, part))
 
 
 def _list(text: str) -> list[str]:

@@ -316,18 +316,20 @@ def run(
 # --- publishing ---------------------------------------------------------------------------------------
 
 
-def collect(profile: Profile, store: Store, published: "Study | None" = None) -> Study:
-    """The tables of whatever is finished of a profile: in the store, or published before.
+def collect(
+    profile: Profile, store: Store, published: "Study | None" = None, part: Profile | None = None
+) -> Study:
+    """The tables of whatever is finished of a profile: in the store (of `part` only), or published before.
 
     A model's number is its place in the profile, so that pieces that are finished at different times and
     places fit together.
     """
-    parts = []
+    parts, wanted = [], {key(model.spec) for model in models(part or profile)}
     for number, model in enumerate(models(profile)):
-        part = _from_store(profile, model, store) or _from_published(profile, model, published)
-        if part:
-            numbered = {n: table.assign(model=number) for n, table in part.items() if n != "runs"}
-            parts.append(numbered | {"runs": part["runs"]})
+        found = _from_store(profile, model, store) if key(model.spec) in wanted else None
+        if found := found or _from_published(profile, model, published):
+            numbered = {n: table.assign(model=number) for n, table in found.items() if n != "runs"}
+            parts.append(numbered | {"runs": found["runs"]})
     if not parts:
         raise ValueError(f"store: {store.root} holds no finished model of the profile")
     tables = {
@@ -423,13 +425,13 @@ def published(name: str) -> Study | None:
     return Study.read(folder) if folder.is_dir() else None
 
 
-def publish(name: str, store: Store) -> Path:
-    """Merge what the store holds of a profile with what is published of it, and publish that.
+def publish(name: str, store: Store, part: Profile | None = None) -> Path:
+    """Merge what the store holds of a profile, or of a part of it, with what is published, and publish that.
 
     When the whole profile is there, the weights of its first seed are published with it if it asks for that.
     """
     profile, folder = profile_named(name), results_root() / name
-    merged = collect(profile, store, published(name))
+    merged = collect(profile, store, published(name), part)
     whole = len(merged.models) == len(models(profile))
     seed = profile.seeds[0] if profile.weights and whole else None
     merged.publish(folder, f"splithistory study --profile {name} --publish", weights_of_seed=seed)
