@@ -199,13 +199,22 @@ def test_a_cluster_without_workers_is_refused_rather_than_waited_for(tmp_path, c
 
 
 @pytest.mark.parametrize("cluster", [1], indirect=True)
-@pytest.mark.parametrize(("theirs", "said"), [("0.0.9", "0.0.9"), (None, "none")])
-def test_workers_with_another_version_or_none_are_refused(tmp_path, cluster, monkeypatch, theirs, said):
-    versions = {"client": {"packages": {"splithistory": "0.1.0"}}}
-    versions["workers"] = {"tcp://w:1": {"packages": {"splithistory": theirs}}}
+@pytest.mark.parametrize("where", ["scheduler", "workers"])
+@pytest.mark.parametrize(("version", "theirs"), [("0.0.9", "0.0.9"), (None, "missing")])
+def test_a_cluster_with_another_version_or_none_is_refused(
+    tmp_path, cluster, monkeypatch, where, version, theirs
+):
+    versions = _versions("0.1.0")
+    versions[where] = _versions(version)[where]
     monkeypatch.setattr("distributed.Client.get_versions", lambda *_, **__: versions)
-    with pytest.raises(RuntimeError, match=f"worker tcp://w:1 has splithistory {said}, here it is 0.1.0"):
+    address = cluster.scheduler_address if where == "scheduler" else "tcp://w:1"
+    with pytest.raises(RuntimeError, match=f"{address} has splithistory {theirs}, here it is 0.1.0"):
         run([job("a")], Write(tmp_path), scheduler=cluster.scheduler_address, quiet=True)
+
+
+def _versions(version):
+    found = {"packages": {"splithistory": version}}
+    return {"client": found, "scheduler": found, "workers": {"tcp://w:1": found}}
 
 
 def test_workers_and_a_scheduler_together_are_refused(tmp_path):

@@ -9,6 +9,7 @@ import os
 import signal
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -78,14 +79,15 @@ def run(
     worker: what it had done by then is for `work` to find, and its result must not depend on where it runs.
 
     workers: 0 for this process, else so many single-threaded Dask processes on this machine.
-    scheduler: instead, address of a Dask cluster that is already running (tcp://host:8786). Its workers
-    need this package in this version, and see the files that `work` reads and writes. They may come and go
-    during a run; those that come later are not asked for their version. A job takes one of a worker's
-    threads, so start each worker with ``--nthreads 1``, and with both MALLOC_TRIM_THRESHOLD_=2147483647 and
-    MALLOC_MMAP_THRESHOLD_=1073741824 in its environment: without, training takes up to twice as long.
+    scheduler: instead, address of a Dask cluster that is already running (tcp://host:8786). Scheduler and
+    workers need this package in this version, and workers the files that `work` reads and writes. They may
+    come and go during a run; those that come later are not asked for their version. A job takes one of a
+    worker's threads, so start each worker with ``--nthreads 1``, and with MALLOC_TRIM_THRESHOLD_=2147483647
+    and MALLOC_MMAP_THRESHOLD_=1073741824 in its environment: without both, training takes up to twice as
+    long. After an interrupt, the jobs that run there run on to their end.
 
     ValueError: both are given, or one is not allowed. ConnectionError: no scheduler answers within 10 s, or
-    it is lost later. RuntimeError: it has no workers, or other versions, or a job's workers keep dying.
+    it is lost later. RuntimeError: it has no workers or another version, or a job's workers keep dying.
     """
     check_integer("workers", workers, 0)
     if scheduler is not None:
@@ -145,13 +147,15 @@ def _own_cluster(workers: int) -> Iterator:
 @contextmanager
 def _their_cluster(address: str) -> Iterator:
     from distributed import Client
-    from distributed.utils import LoopRunner, silence_logging_cmgr
+    from distributed.utils import silence_logging_cmgr
 
     with silence_logging_cmgr("CRITICAL"):  # what goes wrong is raised here, in one line
         try:
-            LoopRunner().run_sync(asyncio.wait_for, _greet(address), _PATIENCE)
+            with ThreadPoolExecutor(1) as thread:  # a notebook has a loop running in this one
+                thread.submit(asyncio.run, asyncio.wait_for(_greet(address), _PATIENCE)).result()
         except Exception as error:
-            raise ConnectionError(f"scheduler: no Dask scheduler answers at {address} ({error!r})") from None
+            waited = f"within {_PATIENCE} s ({error!r})"
+            raise ConnectionError(f"scheduler: no Dask scheduler answers at {address} {waited}") from None
         with Client(address) as client:
             _check_workers(client, address)
             yield client
@@ -161,8 +165,11 @@ async def _greet(address: str) -> None:
     """Returns when a scheduler answers; a client's own patience is without end where another server does."""
     from distributed import Client
 
-    async with Client(address, asynchronous=True, timeout=_PATIENCE):
-        pass
+    client = Client(address, asynchronous=True, timeout=_PATIENCE)
+    try:
+        await client
+    finally:
+        await client.close()  # one that is only forgotten may lock up the next, when it is collected
 
 
 def _check_workers(client, address: str) -> None:
@@ -170,10 +177,12 @@ def _check_workers(client, address: str) -> None:
     own = versions["client"]["packages"][__package__]
     if not versions["workers"]:
         raise RuntimeError(f"scheduler: {address} has no workers (dask worker {address} --nthreads 1)")
-    for worker, found in versions["workers"].items():
-        if found["packages"][__package__] != own:
-            theirs = found["packages"][__package__] or "none"
-            raise RuntimeError(f"scheduler: worker {worker} has {__package__} {theirs}, here it is {own}")
+    for place, found in {address: versions["scheduler"], **versions["workers"]}.items():
+        theirs = found["packages"][__package__]
+        if theirs != own:  # the scheduler, too, takes jobs apart
+            raise RuntimeError(
+                f"scheduler: {place} has {__package__} {theirs or 'missing'}, here it is {own}"
+            )
 
 
 def _on_dask(jobs, work, client, bar: "_Bar") -> None:

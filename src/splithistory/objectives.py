@@ -30,8 +30,9 @@ def every_goal(n_outcomes: int) -> list[tuple[int, ...]]:
 def cross_evaluate(futures: Futures, goals) -> dict[str, np.ndarray]:
     """A measurement evaluated on many goals, arrays (G,): nothing is measured again.
 
-    p, s, s_prime: rates by chance (|G|/K), in F and in F'; implied_op = kl(s, p) and imp_min = kl(s, s'), in
-    nats, the least Op (less δ) and Imp that go with these rates. Post, section "Cross-Objective Evaluation".
+    p, s, s_prime: rates by chance (the goal's share of the K outcomes), in F and in F'; implied_op = kl(s, p)
+    and imp_min = kl(s, s'), in nats, the least Op (less δ) and Imp that go with these rates. Post, section
+    "Cross-Objective Evaluation".
     """
     masks = np.array([goal_mask(goal, futures.n_outcomes) for goal in goals])  # (G, K)
     s = _rates(masks, futures.outcome_probs)
