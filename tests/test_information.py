@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import minimize
+from scipy.special import logsumexp
 
 from splithistory import information
 
@@ -69,6 +71,124 @@ def test_imp_min_is_infinite_only_when_the_counterfactual_rate_is_certain():
     assert information.imp_min(0.5, 0.0) == np.inf
 
 
+@st.composite
+def tilts(draw, size=5):
+    """(prior, utility, value, range of the utility); the value is between the ends, not at them."""
+    utility = np.array(draw(st.lists(st.integers(-50, 50), min_size=size, max_size=size, unique=True))) / 10
+    prior, share = draw(distributions(size)), draw(st.floats(1e-6, 1 - 1e-6))
+    return prior, utility, utility.min() + share * np.ptp(utility), np.ptp(utility)
+
+
+@given(distributions(6), st.integers(1, 5), rates)
+def test_tilting_towards_a_goal_costs_the_binary_kl_of_the_success_rates(prior, size, s):
+    tilted = information.tilt(prior, np.arange(6) < size, s)
+    assert tilted.kl == pytest.approx(information.imp_min(s, prior[:size].sum()), rel=1e-9, abs=1e-9)
+
+
+@given(tilts())
+def test_tilted_distribution_reaches_the_value_at_the_divergence_stated(case):
+    prior, utility, value, scale = case
+    tilted = information.tilt(prior, utility, value)
+    assert abs(tilted.probs @ utility - value) <= 1e-9 * scale
+    assert information.kl(tilted.probs, prior) == pytest.approx(tilted.kl, abs=1e-12)
+
+
+@given(tilts())
+def test_tilted_divergence_is_the_supremum_of_its_dual(case):
+    prior, utility, value, _ = case
+    tilted = information.tilt(prior, utility, value)
+    for rate in tilted.rate + np.array([-1, -0.01, 0, 0.01, 1]):
+        dual = rate * value - logsumexp(rate * utility, b=prior)
+        assert dual <= tilted.kl + 1e-9
+        if rate == tilted.rate:
+            assert dual == pytest.approx(tilted.kl, abs=1e-9)
+
+
+@given(tilts(), st.lists(st.floats(-1, 1), min_size=5, max_size=5), st.floats(0, 1))
+def test_no_other_distribution_of_the_same_value_is_nearer_than_the_tilted_one(case, direction, share):
+    prior, utility, value, _ = case
+    tilted = information.tilt(prior, utility, value)
+    basis, _ = np.linalg.qr(np.stack([np.ones(5), utility], 1))
+    step = np.array(direction) - basis @ (basis.T @ direction)  # keeps the sum and the value
+    falling = step < 0
+    if falling.any():
+        other = tilted.probs + share * (tilted.probs[falling] / -step[falling]).min() * step
+        assert information.kl(np.clip(other, 0, None), prior) >= tilted.kl - 1e-9
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_general_optimiser_finds_the_tilted_distribution(seed):
+    rng = np.random.default_rng(seed)
+    prior, utility = rng.dirichlet(np.ones(6)), rng.normal(size=6)
+    value = rng.dirichlet(np.ones(6)) @ utility
+    conditions = [
+        {"type": "eq", "fun": lambda q: q.sum() - 1},
+        {"type": "eq", "fun": lambda q: q @ utility - value},
+    ]
+    found = minimize(
+        lambda q: (q * np.log(q / prior)).sum(),
+        np.full(6, 1 / 6),
+        method="SLSQP",
+        bounds=[(1e-12, 1)] * 6,
+        constraints=conditions,
+        options={"ftol": 1e-14, "maxiter": 500},
+    )
+    tilted = information.tilt(prior, utility, value)
+    assert found.fun == pytest.approx(tilted.kl, abs=1e-8)
+    assert found.x == pytest.approx(tilted.probs, abs=1e-4)
+
+
+@given(tilts(), st.floats(0, 1), st.floats(0, 1))
+def test_tilted_divergence_is_convex_in_the_value(case, share, weight):
+    prior, utility, value, scale = case
+    other = utility.min() + share * scale
+    ends = [information.tilt(prior, utility, v).kl for v in (value, other)]
+    between = information.tilt(prior, utility, weight * value + (1 - weight) * other).kl
+    assert between <= weight * ends[0] + (1 - weight) * ends[1] + 1e-9
+
+
+@given(tilts(), st.floats(1e-3, 1e3), st.floats(-10, 10), st.booleans())
+def test_tilting_does_not_depend_on_the_units_or_sign_of_the_utility(case, factor, offset, flipped):
+    prior, utility, value, _ = case
+    factor = -factor if flipped else factor
+    one, other = (
+        information.tilt(prior, u, v)
+        for u, v in ((utility, value), (factor * utility + offset, factor * value + offset))
+    )
+    assert other.kl == pytest.approx(one.kl, abs=1e-6)  # value and offset round, times a λ of up to 10⁶
+    assert other.probs == pytest.approx(one.probs, abs=1e-9 + 1e-11 / abs(factor))
+    assert np.sign(other.rate * factor) == np.sign(one.rate) or abs(one.rate) < 1e-9
+
+
+def test_tilting_to_an_end_leaves_the_prior_given_the_best_or_worst_outcomes_it_has():
+    prior, utility = [0.1, 0.3, 0.2, 0.4, 0.0], [0, 2, 2, 1, 9]
+    best, worst = information.tilt(prior, utility, 2), information.tilt(prior, utility, 0)
+    assert (best.rate, worst.rate) == (np.inf, -np.inf)
+    assert best.probs == pytest.approx([0, 0.6, 0.4, 0, 0])
+    assert (best.kl, worst.kl) == (pytest.approx(-np.log(0.5)), pytest.approx(-np.log(0.1)))
+
+
+@pytest.mark.parametrize("gap", [1e-3, 1e-9, 1e-14])
+def test_tilting_stays_finite_and_right_close_to_an_end(gap):
+    tilted = information.tilt([0.5, 0.25, 0.25], [0.0, 1.0, 1.0 - 1e-9], 1 - gap)
+    assert np.isfinite([tilted.kl, tilted.rate]).all() and tilted.rate > 0
+    assert tilted.probs @ [0.0, 1.0, 1.0 - 1e-9] == pytest.approx(1 - gap, abs=1e-15)
+
+
+def test_tilting_to_what_the_prior_expects_costs_nothing():
+    prior, utility = np.array([0.2, 0.3, 0.5]), np.array([1.0, 4.0, -2.0])
+    tilted = information.tilt(prior, utility, prior @ utility)
+    assert (tilted.kl, tilted.rate) == (pytest.approx(0, abs=1e-15), pytest.approx(0, abs=1e-14))
+
+
+def test_a_constant_utility_is_reached_for_nothing_and_no_other_value_ever():
+    prior = [0.25, 0.75]
+    tilted = information.tilt(prior, [0.3, 0.3], np.dot(prior, [0.3, 0.3]))
+    assert (tilted.kl, tilted.rate, tilted.probs.tolist()) == (0, 0, prior)
+    with pytest.raises(ValueError, match=r"value: given 0.4, allowed is a number in \[0.3, 0.3\]"):
+        information.tilt(prior, [0.3, 0.3], 0.4)
+
+
 def test_torch_tensors_are_taken_as_arrays():
     torch = pytest.importorskip("torch")
     assert information.entropy(torch.tensor([0.5, 0.5])) == pytest.approx(np.log(2))
@@ -88,6 +208,10 @@ def test_torch_tensors_are_taken_as_arrays():
         (lambda: information.kl([1.0], [0.5, 0.5]), "reference: 2 outcomes, allowed are as many as probs: 1"),
         (lambda: information.goal_mask((), 8), "goal: given 0 of 8 outcomes"),
         (lambda: information.goal_mask(range(8), 8), "goal: given 8 of 8 outcomes"),
+        (lambda: information.tilt([0.5, 0.5, 0], [0, 1, 2], 1.5), r"value: given 1.5, .* in \[0, 1\]"),
+        (lambda: information.tilt([0.5, 0.5], [0, 1], [0.5]), r"value: given \[0.5\], allowed is a number"),
+        (lambda: information.tilt([0.5, 0.5], [0, 1], np.nan), "value: entry .* is nan"),
+        (lambda: information.tilt([0.5, 0.5], [0], 0), r"shapes \(2,\), \(1,\), allowed is \(K,\) for both"),
     ],
 )
 def test_bad_input_is_named_with_what_was_given_and_what_is_allowed(call, message):

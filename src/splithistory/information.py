@@ -1,11 +1,14 @@
-"""Entropies, divergences and the closed forms for success/failure goals, in nats.
+"""Entropies, divergences and the closed forms for success/failure goals and for utilities, in nats.
 
 Floor 0: knows arrays only. Every function broadcasts over leading axes; a distribution
 lies along the last axis.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
-from scipy.special import entr, rel_entr
+from scipy.optimize import brentq
+from scipy.special import entr, rel_entr, softmax
 
 _ATOL = 1e-6  # how far a distribution may be from summing to one: the rounding of a float32 softmax
 
@@ -133,3 +136,67 @@ def implied_op(s, p) -> np.ndarray:
 def imp_min(s, s_prime) -> np.ndarray:
     """Least impact that moves the success rate from s' to s, in nats: kl(s, s') (post, Appendix A)."""
     return binary_kl(s, s_prime)
+
+
+@dataclass(frozen=True, eq=False)  # an array has no single truth value to compare by
+class Tilted:
+    """A prior P tilted until it expects a given utility: what `tilt` returns.
+
+    kl: the least KL(Q ‖ P), in nats; rate: λ, in nats per unit of utility, infinite at the ends of what can
+    be reached; probs (K,): the Q ∝ P e^{λu} that reaches it.
+    """
+
+    kl: float
+    rate: float
+    probs: np.ndarray
+
+
+def tilt(prior, utility, value) -> Tilted:
+    """Least impact that reaches an expected utility: min KL(Q ‖ P) over Q with E_Q u = v, in nats.
+
+    prior (K,) P, utility (K,) u, value v. Equal to sup_λ [λv − ln E_P e^{λu}], reached by Q ∝ P e^{λu}
+    (Donsker–Varadhan). With u = 1 on a goal and 0 off it this is kl(v, P(goal)), see `imp_min`. At the least
+    and greatest u that P can reach, Q is P given that extreme. ValueError if v is beyond them.
+    """
+    prior, utility = as_distribution(prior, "prior"), as_array(utility, "utility")
+    if prior.ndim != 1 or utility.shape != prior.shape:
+        raise ValueError(f"prior, utility: shapes {prior.shape}, {utility.shape}, allowed is (K,) for both")
+    support = prior > 0
+    low, high = utility[support].min(), utility[support].max()
+    share, scale = _share_of_range(value, low, high), high - low or 1.0
+    unit = (utility[support] - low) / scale  # in [0, 1], so that the search does not depend on units
+    rate = _tilt_rate(prior[support], unit, share) if high > low else 0.0
+    probs = np.zeros_like(prior)
+    probs[support] = _tilted(prior[support], unit, rate)
+    return Tilted(max(0.0, float(rel_entr(probs, prior).sum())), float(rate / scale), probs)
+
+
+def _share_of_range(value, low: float, high: float) -> float:
+    """Where in [low, high] `value` lies, in [0, 1]; rounding error beyond the ends is clipped."""
+    value = as_array(value, "value")
+    slack = 1e-12 * (high - low) + 4 * np.spacing(max(abs(low), abs(high)))
+    if value.ndim or not low - slack <= value <= high + slack:
+        raise ValueError(f"value: given {value}, allowed is a number in [{low:.6g}, {high:.6g}]")
+    return float(np.clip((value - low) / (high - low or 1.0), 0, 1))
+
+
+def _tilt_rate(prior: np.ndarray, unit: np.ndarray, share: float) -> float:
+    """The λ at which the tilted prior expects `share`, infinite at 0 and 1; the mean increases in λ."""
+    if share in (0, 1):
+        return np.inf if share else -np.inf
+
+    def excess(rate):
+        return _tilted(prior, unit, rate) @ unit - share
+
+    edge = 1.0
+    while not excess(-edge) <= 0 <= excess(edge):
+        edge *= 2
+    return brentq(excess, -edge, edge, xtol=1e-14, rtol=1e-15)
+
+
+def _tilted(prior: np.ndarray, unit: np.ndarray, rate: float) -> np.ndarray:
+    """Q ∝ P e^{λu} for u in [0, 1]; P given the extreme u where λ is infinite."""
+    if np.isinf(rate):
+        extreme = np.where(unit == (rate > 0), prior, 0)
+        return extreme / extreme.sum()
+    return softmax(np.log(prior) + rate * unit)

@@ -1,0 +1,142 @@
+"""How good the estimators are where the truth is known: `python benchmarks/calibrate.py`.
+
+Writes results/calibration/ (bias.parquet, coverage.parquet, manifest.json). Policies are maximum-entropy policies
+of a goal, from one that ignores its input to one that plays the best action, on the world's own classes, so
+Op, Imp and both success rates are exact. About ten minutes on one core.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from splithistory import Recurrence, SplitHistory, split_history
+from splithistory.information import imp_min, implied_op
+from splithistory.store import provenance, whole_folder, write_manifest
+from splithistory.study import results_root
+
+GOAL = (0, 4)
+STRENGTHS = (0.0, 0.5, 2.0, 5.0, 50.0)  # β of the policy exp(β P(success|m, a)); 0 ignores its input
+EXACT_SIZES = (200, 2000, 20_000)  # N of the exact measure
+SAMPLED_SIZES = (20, 50, 100, 200, 500, 1000, 2000)  # N of the post's procedure
+QUANTITIES = ("op", "imp", "s", "s_prime", "imp_min", "gap")
+
+
+class Classes:
+    """The world as its classes: a history is its class and the action the policy will play."""
+
+    def __init__(self, world: Recurrence):
+        self.table = world.table
+
+    def classes(self, histories) -> np.ndarray:
+        return histories[:, 0]
+
+
+def shares(world: Recurrence, strength: float) -> np.ndarray:
+    """T(m, a), exact, of the policy of that strength; strength 0 plays the best action for no history."""
+    success = world.table[:, :, list(GOAL)].sum(-1)
+    if strength == 0:
+        always = np.zeros(world.table.shape[:2])
+        always[:, 13] = world.class_shares()
+        return always
+    weights = np.exp(strength * success)
+    return world.class_shares()[:, None] * weights / weights.sum(1, keepdims=True)
+
+
+def quantities(futures) -> np.ndarray:
+    """Values of QUANTITIES behind any leading axis."""
+    s, s_prime = futures.success(GOAL), futures.counterfactual_success(GOAL)
+    gap = futures.op - implied_op(s, len(GOAL) / futures.n_outcomes)
+    return np.stack([futures.op, futures.imp, s, s_prime, imp_min(s, s_prime), gap], -1)
+
+
+def coverage(world: Recurrence, repetitions: int, seed: int) -> pd.DataFrame:
+    """Share of 95 % intervals of the exact measure that hold the truth, by policy, N and quantity."""
+    rows = []
+    for i, strength in enumerate(STRENGTHS):
+        table = shares(world, strength)
+        truth = quantities(SplitHistory(table, world.table))
+        for n in EXACT_SIZES:
+            rng = np.random.default_rng([seed, i, n])
+            counts = rng.multinomial(n, table.ravel(), size=repetitions).reshape(-1, *table.shape)
+            measured = [SplitHistory(c, world.table) for c in counts]
+            values = np.array([quantities(m) for m in measured])
+            low, high = np.moveaxis(np.array([m.interval(quantities) for m in measured]), 1, 0)
+            held = (low - 1e-12 <= truth) & (truth <= high + 1e-12)
+            rows += _coverage_rows(strength, n, truth, values, held, high - low)
+            print(rows[-6]["covered"], strength, n, file=sys.stderr)
+    return pd.DataFrame(rows)
+
+
+def _coverage_rows(strength, n, truth, values, held, width) -> list[dict]:
+    return [
+        {
+            "strength": strength,
+            "n": n,
+            "quantity": name,
+            "truth": truth[q],
+            "mean": values[:, q].mean(),
+            "sd": values[:, q].std(ddof=1),
+            "covered": held[:, q].mean(),
+            "width": width[:, q].mean(),
+            "repetitions": len(values),
+        }
+        for q, name in enumerate(QUANTITIES)
+    ]
+
+
+def bias(world: Recurrence, repetitions: int, seed: int) -> pd.DataFrame:
+    """Op and Imp by the post's procedure (sampled outcomes, plug-in) against the truth, by policy and N."""
+    rows, classes = [], Classes(world)
+    for i, strength in enumerate(STRENGTHS):
+        table = shares(world, strength)
+        truth = SplitHistory(table, world.table)
+        for n in SAMPLED_SIZES:
+            rng = np.random.default_rng([seed, i, n])
+            runs = max(20, repetitions * 200 // max(n, 200))  # the cost grows with n²
+            found = [_sampled(table, classes, n, rng) for _ in range(runs)]
+            rows += _bias_rows(strength, n, truth, np.array(found))
+    return pd.DataFrame(rows)
+
+
+def _sampled(table: np.ndarray, classes: Classes, n: int, rng) -> tuple[float, float]:
+    cells = rng.choice(table.size, size=n, p=table.ravel())
+    histories = np.stack(np.divmod(cells, table.shape[1]), 1)
+    seed = int(rng.integers(2**31))
+    futures = split_history(histories, lambda h: h[:, 1], classes, method="sampled", seed=seed)
+    return futures.op, futures.imp
+
+
+def _bias_rows(strength: float, n: int, truth, found: np.ndarray) -> list[dict]:
+    rows = []
+    for name, exact, values in (("op", truth.op, found[:, 0]), ("imp", truth.imp, found[:, 1])):
+        finite = values[np.isfinite(values)]
+        row = {"strength": strength, "n": n, "quantity": name, "truth": exact, "runs": len(values)}
+        enough = len(finite) > 1  # a divergence may be infinite in every run
+        row |= {"finite": len(finite), "mean": finite.mean() if enough else np.nan}
+        row |= {"sd": finite.std(ddof=1) if enough else np.nan}
+        rows.append(row)
+    return rows
+
+
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=results_root() / "calibration")
+    args = parser.parse_args(argv)
+    world = Recurrence()
+    tables = {
+        name: f(world, args.repetitions, args.seed) for name, f in (("bias", bias), ("coverage", coverage))
+    }
+    with whole_folder(args.output) as folder:
+        for name, table in tables.items():
+            table.to_parquet(folder / f"{name}.parquet", index=False)
+        command = f"python benchmarks/calibrate.py --repetitions {args.repetitions} --seed {args.seed}"
+        write_manifest(folder, {"command": command, **provenance()})
+
+
+if __name__ == "__main__":
+    main()
