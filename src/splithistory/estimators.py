@@ -13,6 +13,9 @@ from scipy.stats import binomtest
 
 from .information import as_array, as_distribution, binary_kl, check_integer, check_seed, entropy, kl
 
+_INFINITE = "infinite: the reference lacks an outcome that was drawn"
+_UNDEFINED = "undefined: the reference has only one draw of an outcome that was drawn"
+
 
 def entropy_plugin(counts) -> np.ndarray:
     """Entropy of the observed shares, in nats; counts (..., K) -> (...). Too low: see `bias_of_entropy`.
@@ -25,7 +28,7 @@ def entropy_plugin(counts) -> np.ndarray:
 def entropy_miller_madow(counts) -> np.ndarray:
     """Plug-in entropy plus (K−1)/2N, in nats; counts (..., K) -> (...). Miller (1955).
 
-    All K cells count, also the empty ones: K is known here, where Miller had to count the cells he saw.
+    All K cells count, also the empty ones: K is known here. Where it is not, only the cells seen can count.
     """
     counts = _as_counts(counts, "counts")
     return entropy_plugin(counts) + (counts.shape[-1] - 1) / (2 * counts.sum(-1))
@@ -46,7 +49,9 @@ def kl_plugin(counts, reference_counts) -> np.ndarray:
     Infinite, with a UserWarning, where the first sample has an outcome that the second lacks. Too high:
     see `bias_of_kl`.
     """
-    return _kl_plugin(*_as_pair(counts, reference_counts))
+    value = rel_entr(*map(_shares, _as_pair(counts, reference_counts))).sum(-1)
+    _warn(np.isinf(value), _INFINITE)
+    return value
 
 
 def kl_corrected(counts, reference_counts) -> np.ndarray:
@@ -57,9 +62,11 @@ def kl_corrected(counts, reference_counts) -> np.ndarray:
     with a UserWarning, where `kl_plugin` is.
     """
     counts, reference = _as_pair(counts, reference_counts)
-    probs, reference_probs = _shares(counts), _shares(reference)
-    sizes = counts.sum(-1), reference.sum(-1)
-    return _kl_plugin(counts, reference) - _kl_bias(probs, reference_probs, counts.shape[-1], *sizes)
+    shares = _shares(counts), _shares(reference)
+    bias = _kl_bias(*shares, counts.shape[-1], counts.sum(-1), reference.sum(-1))
+    value = rel_entr(*shares).sum(-1) - bias
+    _warn(np.isinf(value), _INFINITE)
+    return value
 
 
 def kl_jackknife(counts, reference_counts) -> np.ndarray:
@@ -73,8 +80,8 @@ def kl_jackknife(counts, reference_counts) -> np.ndarray:
     drawn, n, m = counts > 0, counts.sum(-1, keepdims=True), reference.sum(-1, keepdims=True)
     logs = _log_deleted(counts) - _log_deleted(n) - _log_reference_deleted(reference, m) + _log_deleted(m)
     infinite, undefined = (((reference == cell) & drawn).any(-1) for cell in (0, 1))
-    _warn(infinite, "infinite: the reference lacks an outcome that was drawn")
-    _warn(undefined & ~infinite, "undefined: the reference has an outcome that was drawn only once")
+    _warn(infinite, _INFINITE)
+    _warn(undefined & ~infinite, _UNDEFINED)
     value = (_shares(counts) * np.where(reference > 1, logs, 0)).sum(-1)
     return np.where(infinite, np.inf, np.where(undefined, np.nan, value))[()]
 
@@ -149,8 +156,8 @@ def kl_interval(rates, samples, *, level: float = 0.95, n_resamples: int = 2000,
     """Joint bootstrap interval (low, high) of kl(s, s'), in nats, from rates((N, ...) rows) -> (s, s').
 
     By way of the signed root z = sgn(s−s')·√(2 kl(s, s')): where s and s' are close kl is quadratic in their
-    difference and no bootstrap of it covers, while z is linear. The interval for z is mapped to z²/2, and
-    starts at 0 where z can have either sign. Otherwise as `paired_interval`.
+    difference and a plain bootstrap of it does not cover, while z is linear. The interval for z is mapped
+    to z²/2, and starts at 0 where z can have either sign. Otherwise as `paired_interval`.
     """
 
     def signed_root(rows):
@@ -205,12 +212,6 @@ def _check_level(level: float) -> None:
         raise ValueError(f"level: given {level}, allowed is between 0 and 1")
 
 
-def _kl_plugin(counts: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    value = rel_entr(_shares(counts), _shares(reference)).sum(-1)
-    _warn(np.isinf(value), "infinite: the reference lacks an outcome that was drawn")
-    return value
-
-
 def _kl_bias(probs, reference, n_cells, n, m):
     """(K−1)/2n + (Σ p/q − 1)/2m, by the delta method, cells without mass in q left out.
 
@@ -239,4 +240,4 @@ def _log_reference_deleted(x, m):
 
 def _warn(cases: np.ndarray, what: str) -> None:
     if cases.any():
-        warnings.warn(f"KL estimate: {cases.sum()} of {cases.size} are {what}", UserWarning, stacklevel=4)
+        warnings.warn(f"KL estimate: {cases.sum()} of {cases.size} are {what}", UserWarning, stacklevel=3)
