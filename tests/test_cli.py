@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from splithistory import chapters, cli, study
+from splithistory import chapters, cli, grid, study
 
 
-@pytest.mark.parametrize("command", [[], ["study"], ["chapter"], ["book"], ["reference"]])
+@pytest.mark.parametrize("command", [[], ["study"], ["chapter"], ["book"], ["claims"], ["reference"]])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([*command, "--help"])
@@ -178,3 +178,20 @@ def test_an_unknown_profile_is_one_line_on_the_command_line(capsys):
     assert cli.main(["study", "--profile", "nope"]) == 2
     expected = "splithistory: error: profile: given 'nope', allowed are " + ", ".join(study.PROFILES) + "\n"
     assert capsys.readouterr().err == expected
+
+
+def test_claims_are_judged_on_a_study_trained_from_scratch_a_line_each(
+    tiny_study, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(grid, "default_workers", lambda: 0)  # starting others takes longer than the training
+    assert cli.main(["claims", *tiny_study[1:], "--fresh"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 45 and lines[0].startswith("sequence-predictable: reproduced")
+    assert "op-grows-with-size: too small to tell: fewer than 3 seeds or 3 sizes" in lines
+    assert (tmp_path / "store").is_dir() and not (tmp_path / "results").exists()
+
+
+def test_claims_refuse_an_unknown_profile_before_anything_runs(tmp_path, capsys):
+    assert cli.main(["claims", "--profile", "nope", "--store", str(tmp_path / "store")]) == 2
+    assert "profile: given 'nope', allowed are " in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

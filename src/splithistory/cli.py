@@ -1,4 +1,4 @@
-"""The command line: ``splithistory study | chapter | book | reference``."""
+"""The command line: ``splithistory study | chapter | book | claims | reference``."""
 
 import argparse
 import os
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_study(commands)
     _add_chapter(commands)
     _add_book(commands)
+    _add_claims(commands)
     _add_reference(commands)
     return parser
 
@@ -180,6 +181,31 @@ def _book(args: argparse.Namespace) -> None:
     if args.fresh:
         given["fresh"] = True
     print(os.path.relpath(chapters.book(given, store=args.store)))
+
+
+# --- claims ------------------------------------------------------------------------------------
+
+
+def _add_claims(commands: Any) -> None:
+    text = (
+        "Judge every claim of the post on the results of a profile, by criteria committed before the study "
+        "ran: a line a claim, with its id, verdict and statistic."
+    )
+    command = commands.add_parser("claims", help="judge the post's claims", description=text)
+    command.add_argument(
+        "--profile", default="post", help="which study: smoke, quick, post, ... (default: post)"
+    )
+    command.add_argument("--fresh", action="store_true", help="train it here, even if it is published")
+    command.add_argument("--store", type=Path, metavar="DIR", help="folder of finished runs")
+    command.set_defaults(run=_claims)
+
+
+def _claims(args: argparse.Namespace) -> None:
+    from splithistory import claims
+    from splithistory.store import Store
+
+    for row in claims.ledger(args.profile, fresh=args.fresh, store=Store(args.store)):
+        print(row)
 
 
 # --- reference ---------------------------------------------------------------------------------

@@ -1,0 +1,689 @@
+"""The ledger: each judge on results in which its claim is true and on others in which it is not, verdicts.
+
+The studies are planted: policies that prefer successful actions more or less, in tables as a study has them.
+"""
+
+import json
+import re
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from scipy import stats
+
+from splithistory import Recurrence, SplitHistory, claims, measure, study, tables
+from splithistory.information import goal_mask
+from splithistory.tables import GOALS
+
+SIZES = {"18k": 18_000, "53k": 53_000, "402k": 402_000}
+SEEDS = range(4)
+WORLD = Recurrence()
+CRITERIA = {row.id: row for row in claims.criteria()}
+YES, MENDED, NO = "reproduced", "reproduced with a correction", "not reproduced"
+SMALL = "too small to tell"
+
+
+@pytest.fixture(autouse=True)
+def fewer_resamples(monkeypatch):
+    monkeypatch.setattr(measure, "_RESAMPLES", 200)
+
+
+# --- planted studies ------------------------------------------------------------------------------------
+
+
+def jitter(*place) -> float:
+    """A number around 0, another for every place."""
+    return float(np.random.default_rng(list(place)).normal())
+
+
+def pursuing(goal, strength: float) -> np.ndarray:
+    """Shares (M, A) of a maximum-entropy policy for a goal."""
+    success = WORLD.table[:, :, goal_mask(goal, 8)].sum(-1)
+    preference = np.exp(strength * success)
+    return WORLD.class_shares()[:, None] * preference / preference.sum(1, keepdims=True)
+
+
+def blind(action=None) -> np.ndarray:
+    """One token always, or odd ones at random."""
+    probs = np.repeat([0, 1 / 8], 8) if action is None else np.eye(16)[action]
+    return np.outer(WORLD.class_shares(), probs)
+
+
+def growing(size: int, seed: int, n_good: int) -> np.ndarray:
+    return pursuing(GOALS[n_good], 2.0 + size + 0.1 * jitter(size, seed, n_good))
+
+
+def shrinking(size, seed, n_good):
+    return growing(2 - size, seed, n_good)
+
+
+def waning(size, seed, n_good):
+    return pursuing(GOALS[n_good], 3.0 - 0.1 * size + 0.01 * jitter(size, seed, n_good))
+
+
+def faithful(futures, size, seed, n_good, arm):
+    """A self-evaluation that is the truth, but for a little."""
+    return narrowed(futures, 1 + 0.01 * jitter(size, seed, n_good, len(arm)))
+
+
+def narrowed(futures, weight):
+    """A self-evaluation that moves the optimized future towards the one it is compared with."""
+    mean = futures.action_probs @ futures.counterfactual_probs
+    own = np.clip(weight * futures.outcome_probs + (1 - weight) * mean, 1e-9, None)
+    return own / own.sum(), futures.counterfactual_probs
+
+
+def planted(
+    policy=growing,
+    pretrained=lambda size, seed: pursuing(GOALS[4], 3.0),
+    generator=None,
+    loss=lambda size, seed: 0.4 + 0.01 * jitter(size, seed),
+    believes=faithful,
+    seeds=SEEDS,
+    kind=tables.Study,
+):
+    """A study of three sizes with these policies, losses and self-evaluations."""
+    rows, counts, curves, sampled, selves = [], [], [], [], []
+
+    def model(stage, arm, size, seed, n_good, table, temperature=0.0):
+        number = len(rows)
+        shape = {"size": list(SIZES)[size], "n_parameters": list(SIZES.values())[size]}
+        rows.append({"model": number, "stage": stage, "arm": arm, "seed": seed, "n_good": n_good, **shape})
+        m, a = np.indices(table.shape).reshape(2, -1)
+        cells = {"half": 0, "temperature": temperature, "tokens": "all", "m": m, "a": a}
+        counts.append(pd.DataFrame(cells | {"count": 20_000 * table.ravel(), "model": number}))
+        return number
+
+    model("generator", "", 0, -1, 0, pursuing(GOALS[4], 1.0) if generator is None else generator, 1.0)
+    for size, seed in np.ndindex(len(SIZES), len(seeds)):
+        model("untrained", "", size, seed, 0, blind())
+        before = model("pretrained", "", size, seed, 0, pretrained(size, seed))
+        curves.append({"model": before, "step": 1, "column": "test_loss", "value": loss(size, seed)})
+        for arm, n_good in [(arm, n) for arm in ("sampled", "acted") for n in GOALS]:
+            table = policy(size, seed, n_good)
+            number = model("finetuned", arm, size, seed, n_good, table)
+            futures = SplitHistory(table, WORLD.table)
+            sampled.append(plugin_row(number, futures))
+            selves += self_rows(number, futures.action_probs, *believes(futures, size, seed, n_good, arm))
+            ends = {"success_greedy": 0.8, "even_accuracy": 0.9, "even_loss": 0.3}
+            curves += [{"model": number, "step": 1, "column": c, "value": v} for c, v in ends.items()]
+    frames = (pd.DataFrame(t) for t in (rows, curves))
+    models, curves = frames
+    none = pd.DataFrame()
+    return kind(
+        models,
+        curves,
+        pd.concat(counts),
+        pd.DataFrame(sampled),
+        pd.DataFrame(selves),
+        none,
+        none,
+        manifest={},
+    )
+
+
+def plugin_row(number, futures):
+    row = {"model": number, "repeat": 0, "op": futures.op, "imp": futures.imp}
+    mean = futures.action_probs @ futures.counterfactual_probs
+    row |= {f"f{k}": share for k, share in enumerate(futures.outcome_probs)}
+    return row | {f"f_prime{k}": share for k, share in enumerate(mean)}
+
+
+def self_rows(number, plays, outcomes, counterfactual):
+    def row(a, share, probs):
+        named = {f"r{f}": value for f, value in enumerate(probs)}
+        return {"model": number, "repeat": 0, "a": a, "plays": share, **named}
+
+    after = [row(a, plays[a], probs) for a, probs in enumerate(counterfactual)]
+    return [row(-1, 1.0, outcomes), *after]
+
+
+def ablated(**changes):
+    """Ablations: arm with underscores -> what it changes in the ends of its curves."""
+    rows, curves = [], []
+    for arm, ends in changes.items():
+        stage = "pretrained" if arm.startswith("windows") else "finetuned"
+        for size, seed, n_good in np.ndindex(len(SIZES), 3, 1 if stage == "pretrained" else 3):
+            number = len(rows)
+            shape = {"size": list(SIZES)[size], "n_parameters": list(SIZES.values())[size], "seed": seed}
+            goal = 0 if stage == "pretrained" else list(GOALS)[n_good]
+            name = arm.replace("__", ".").replace("_", " ")
+            rows.append({"model": number, "stage": stage, "arm": name, "n_good": goal, **shape})
+            for column, value in ends.items():
+                end = (value(size) if callable(value) else value) + 0.01 * jitter(number, len(column))
+                curves.append({"model": number, "step": 1, "column": column, "value": end})
+    none = pd.DataFrame()
+    return tables.Study(pd.DataFrame(rows), pd.DataFrame(curves), *5 * [none], manifest={})
+
+
+def context(ablations=None, **knobs):
+    return claims.Context(planted(**knobs), ablations)
+
+
+def with_own(change, **knobs):
+    """A planted context with columns of each model's own measurement set: rows -> {column: values}."""
+    made = context(**knobs)
+    made.own = made.own.assign(**change(made.own))
+    return made
+
+
+def rising(value):
+    """A loss that rises with size, by so much."""
+    return lambda size, seed=0: 0.3 + value * size + 0.01 * jitter(size, seed)
+
+
+class Understated(SplitHistory):
+    """A measurement gone wrong: no theorem holds for it."""
+
+    imp = property(lambda self: 0.3 * super().imp)
+    op = property(lambda self: 0.3 * super().op)
+
+
+class WrongStudy(tables.Study):
+    def measured(self, model, **reading):
+        right = super().measured(model, **reading)
+        return Understated(right.counts, right.world)
+
+
+class OpenStudy(tables.Study):
+    """One of whose other futures lacks an outcome."""
+
+    def comparison_futures(self, model):
+        futures = super().comparison_futures(model)
+        never = measure.Futures([1.0], futures["untrained"].outcome_probs, np.eye(8)[:1])
+        return futures | {"token 8": never}
+
+
+def only(outcomes, strength=6.0):
+    """Every model steers to the same outcomes, whatever its goal."""
+    return lambda size, seed, n_good: pursuing(outcomes, strength + 0.1 * jitter(size, seed, n_good))
+
+
+def alike(size, seed, n_good):
+    """A policy for the goal of 4, nearly the same for every model."""
+    return pursuing(GOALS[4], 3.0 + 0.001 * jitter(size, seed, n_good))
+
+
+def half(outcomes, strength):
+    """A half of the goal of 4: models of either half are not told apart on it, only on the goal of 2."""
+    return lambda size, seed, n_good: pursuing(outcomes, strength + size + 0.001 * jitter(size, seed))
+
+
+def favouring(size, seed, n_good):
+    """Some of its successes over others."""
+    return pursuing(GOALS[n_good][: n_good // 2], 6.0 + 0.1 * jitter(size, seed, n_good))
+
+
+def graded(size, seed, n_good):
+    """The more of the three goals are met, the better."""
+    return np.mean([pursuing(goal, 0.4) for goal in GOALS.values()], axis=0)
+
+
+def of_goal(**by_goal):
+    """Another policy for each goal, g2, g4 and g6."""
+    return lambda size, seed, n_good: by_goal[f"g{n_good}"](size, seed, n_good)
+
+
+def weights(by_goal, acted=0.0):
+    """A self-evaluation narrowed by goal, and by how much more in the arm `acted`."""
+
+    def believes(futures, size, seed, n_good, arm):
+        less = acted * (arm == "acted")
+        return narrowed(futures, by_goal[n_good] - less + 0.01 * jitter(size, seed, n_good, len(arm)))
+
+    return believes
+
+
+def noisy(table, *place, scale=0.01):
+    return scale * np.random.default_rng(place or 0).normal(size=len(table))
+
+
+def ratio(falls):
+    """Imp over its bound by size, for `own` or `plugin`."""
+
+    def change(table):
+        size = table["n_parameters"].map({n: i for i, n in enumerate(SIZES.values())})
+        return {"imp": table["imp_min"] * (2 - falls * size + noisy(table))}
+
+    return change
+
+
+def two_ratios(plugin, exact):
+    made = with_own(ratio(exact))
+    made.plugin = made.own.assign(**ratio(plugin)(made.own))
+    return made
+
+
+def lines(slopes, scale=0.002):
+    def change(table):
+        imp_min = np.linspace(0.1, 0.5, len(table))
+        return {"imp_min": imp_min, "imp": table["n_good"].map(slopes) * imp_min + noisy(table, scale=scale)}
+
+    return lambda: with_own(change)
+
+
+def flat(level, growth):
+    def change(table):
+        size = table["n_parameters"].map({n: i for i, n in enumerate(SIZES.values())})
+        return {"s_prime": table["p"] + level + growth * size + noisy(table, scale=0.001)}
+
+    return lambda: with_own(change)
+
+
+def far_above(table):
+    """Op with the right slope on implied Op, but a constant too large."""
+    implied = np.linspace(0.2, 0.4, len(table))
+    return {"implied_op": implied, "op": implied + 0.12 + noisy(table, scale=0.001)}
+
+
+def imp_explained_by(column):
+    """A ratio of Imp to its bound that goes with s' or with Imp, while the other is noise."""
+
+    def change(table):
+        cause = np.linspace(0.2, 0.8, len(table))
+        other = 0.3 + 0.1 * np.random.default_rng(3).random(len(table))
+        s_prime, imp = (cause, other) if column == "s_prime" else (other, cause)
+        return {"s_prime": s_prime, "imp": imp, "imp_min": imp / (2 - cause)}
+
+    return lambda: with_own(change)
+
+
+def split(right, wrong, aside):
+    """Impact on lines of these slopes for the right goal and the wrong ones, the right ones moved aside."""
+
+    def build():
+        made = context()
+        table = made.crossed.reset_index(drop=True)
+        own = table["n_good"] == table["goal"]
+        table["imp_min"] = np.linspace(0.1, 0.5, len(table))
+        table["imp"] = np.where(own, right, wrong) * table["imp_min"] + aside * own + noisy(table)
+        table["implied_op"], table["op"] = np.where(own, 0.9, 0.1) + noisy(table, 1, scale=0.02), 1.0
+        made.crossed = table
+        return made
+
+    return build
+
+
+def no_bound():
+    made = context()
+    made.crossed = made.crossed.assign(imp_min=np.inf)
+    return made
+
+
+def errors(op, imp):
+    """Self-estimates off by these shares."""
+
+    def build():
+        made = context()
+        own = made.own
+        off = {
+            "self_op": own["op"] * (1 + op + noisy(own)),
+            "self_imp": own["imp"] * (1 + imp + noisy(own, 1)),
+        }
+        made.judged_by_self = own.assign(**off)
+        return made
+
+    return build
+
+
+def in_world(**settings):
+    return lambda: claims.Context(planted(), world=Recurrence(**settings))
+
+
+def smaller_sets(growth):
+    return ablated(windows_4096={"test_loss": rising(growth)}, windows_65536={"test_loss": rising(-0.05)})
+
+
+def failures(smallest, largest, accuracy=1.0):
+    """What success loses at two weights, and accuracy as a share of that."""
+
+    def ends(lost):
+        return {"success_greedy": 0.8 - lost, "even_accuracy": 0.9 - accuracy * lost}
+
+    return ablated(failures_0__01=ends(smallest), failures_1=ends(largest))
+
+
+def unmaintained(lost):
+    return ablated(no_maintenance={"even_loss": 0.3 + lost})
+
+
+def below_by_the_post(made):
+    made.plugin = made.plugin.assign(op=made.plugin["implied_op"] - 0.01)
+    return made
+
+
+def p(build=context, /, **given):
+    """A case: how to build its context, and what the judge is given."""
+    return build, given
+
+
+def plain(**knobs):
+    return partial(context, **knobs), {}
+
+
+CASES = {
+    "sequence-predictable": {YES: p(in_world(noise=0.025)), MENDED: p(), NO: p(in_world(noise=0.1))},
+    "pretraining-beats-chance": {YES: p(), NO: plain(loss=rising(0.5))},
+    "pretraining-overfits": {
+        YES: plain(loss=rising(0.1)),
+        MENDED: plain(loss=rising(-0.05), ablations=smaller_sets(0.1)),
+        NO: plain(loss=rising(-0.05), ablations=smaller_sets(-0.1)),
+        SMALL: plain(loss=rising(-0.05)),
+    },
+    "maintenance-needed": {
+        YES: plain(ablations=unmaintained(0.8)),
+        MENDED: plain(ablations=unmaintained(0.3)),
+        NO: plain(ablations=unmaintained(0.0)),
+        SMALL: p(),
+    },
+    "failures-hurt": {
+        YES: plain(ablations=failures(0.1, 0.2)),
+        MENDED: plain(ablations=failures(0.0, 0.2)),
+        NO: plain(ablations=failures(0.1, 0.2, accuracy=0.0)),
+        SMALL: p(),
+    },
+    "success-above-chance": {
+        YES: p(),
+        MENDED: plain(policy=lambda *place: pursuing(GOALS[place[2]], 0.7)),
+        NO: plain(policy=lambda *place: blind()),
+    },
+    "success-grows-with-size": {
+        YES: p(),
+        MENDED: plain(policy=of_goal(g2=growing, g4=growing, g6=waning)),
+        NO: plain(policy=shrinking),
+    },
+    "models-above-generator": {
+        YES: p(),
+        MENDED: plain(pretrained=lambda size, seed: blind()),
+        NO: plain(policy=lambda *place: blind()),
+    },
+    "op-grows-with-size": {YES: p(), NO: plain(policy=shrinking)},
+    "op-predicted": {YES: p(), MENDED: p(lambda: with_own(far_above)), NO: plain(policy=only([0]))},
+    "some-below-line": {
+        YES: p(lambda: below_by_the_post(context(policy=favouring))),
+        MENDED: plain(policy=lambda *place: blind(13)),
+        NO: p(in_world(noise=1.0)),
+    },
+    "few-far-above": {YES: p(), NO: plain(policy=only([0]))},
+    "example-85-15": {YES: p(), NO: p(share=0.6)},
+    "four-pictures": {YES: p(), NO: p(lean=0.0)},
+    "subset-transfer": {
+        YES: plain(policy=of_goal(g2=only(GOALS[2]), g4=only(GOALS[4], 1.0), g6=growing)),
+        MENDED: plain(policy=of_goal(g2=alike, g4=alike, g6=growing)),  # ahead, but not clearly
+        NO: plain(policy=only((1, 3))),
+    },
+    "objective-identified": {
+        YES: p(),
+        MENDED: plain(policy=of_goal(g2=half((0, 4), 4.0), g4=half((2, 6), 4.5), g6=only(GOALS[6]))),
+        NO: plain(policy=only(GOALS[4])),
+    },
+    "no-collapse": {
+        YES: p(),
+        MENDED: p(divergence=lambda s, q: (np.log(s / (1 - s)) - np.log(q / (1 - q))) ** 2),
+    },
+    "imp-bounded": {YES: p(), NO: plain(kind=WrongStudy)},
+    "imp-grows-with-size": {YES: p(), NO: plain(policy=shrinking)},
+    "imp-min-low": {YES: p(imp_explained_by("s_prime")), NO: p(imp_explained_by("imp"))},
+    "imp-ratio-falls": {
+        YES: p(lambda: two_ratios(0.1, 0.1)),
+        MENDED: p(lambda: two_ratios(0.1, 0.0)),
+        NO: p(lambda: two_ratios(-0.1, 0.1)),
+    },
+    "imp-three-lines": {
+        YES: p(lines({2: 1.0, 4: 1.5, 6: 2.0})),
+        MENDED: p(lines({2: 1.0, 4: 1.001, 6: 2.0}, 0.02)),
+        NO: p(lines({2: 1.0, 4: 1.0, 6: 1.0})),
+    },
+    "s-prime-flat": {YES: p(flat(0.01, 0.0)), MENDED: p(flat(-0.01, 0.0)), NO: p(flat(0.01, 0.1))},
+    "bias-invisible": {
+        YES: p(),
+        NO: p(blind=lambda shares, probs: np.stack([s * np.roll(probs, m) for m, s in enumerate(shares)])),
+    },
+    "s-prime-artefact": {
+        YES: plain(policy=lambda *place: blind()),
+        NO: plain(policy=lambda *place: blind(12)),
+    },
+    "alternative-baselines": {YES: p(), NO: plain(kind=OpenStudy)},
+    "imp-splits-objectives": {
+        YES: p(split(1.0, 2.0, 0.4)),
+        MENDED: p(split(1.0, 2.0, 0.0)),
+        NO: p(split(2.0, 1.0, 0.0)),
+    },
+    "ngood6-missing": {YES: p(no_bound), NO: p()},
+    "self-op-biased": {
+        YES: plain(believes=weights({2: 0.6, 4: 0.8, 6: 1.0})),
+        MENDED: plain(believes=weights({2: 0.5, 4: 0.6, 6: 0.8})),
+        NO: plain(believes=weights({2: 1.0, 4: 0.9, 6: 0.8})),
+    },
+    "self-imp-worse": {YES: p(errors(0.1, 0.3)), NO: p(errors(0.3, 0.1))},
+    "self-imp-bias": {YES: plain(believes=weights({2: 0.8, 4: 0.8, 6: 0.8}, -0.2)), NO: p()},
+    "self-bias-cause": {
+        YES: plain(believes=weights({2: 1.0, 4: 1.0, 6: 1.0}, 0.2)),
+        NO: plain(believes=weights({2: 0.8, 4: 0.8, 6: 0.8}, -0.2)),
+    },
+    "op-signed-imp-positive": {YES: p(), NO: p(undoes=False)},
+    "imp-adds": {YES: p(counterexample=(0.25, 0.25, 0.25, 0.25)), MENDED: p()},
+    "only-what-f-captures": {YES: p(), NO: plain(kind=WrongStudy)},
+    "run-variation": {
+        YES: plain(policy=lambda i, k, n: pursuing(GOALS[n], 3 + 0.5 * jitter(i, k, n))),
+        NO: plain(policy=lambda i, k, n: pursuing(GOALS[n], 3 + 0.001 * jitter(i, k, n))),
+    },
+    "not-a-random-walk": {YES: p(), NO: plain(generator=blind())},
+    "no-general-op": {YES: plain(kind=WrongStudy), NO: p()},
+    "utility-by-thresholds": {YES: plain(policy=only(GOALS[4])), MENDED: plain(policy=graded)},
+    "binary-future": {YES: p(), MENDED: p(n_outcomes=3)},
+    "differential-minimum": {YES: p(), NO: p(linear=2.0)},
+    "diagonal-sum": {YES: p(), NO: p(coupling=0.1)},
+    "unlike-aup": {YES: p(), NO: p(moves=False)},
+}
+
+
+def verdict(claim, made):
+    (row,) = claims.verdicts(made, [CRITERIA[claim]])
+    return row.verdict
+
+
+@pytest.mark.parametrize(("claim", "expected"), [(c, v) for c, cases in CASES.items() for v in cases])
+def test_a_judge_tells_results_in_which_its_claim_is_true_from_others(claim, expected, monkeypatch):
+    build, given = CASES[claim][expected]
+    monkeypatch.setitem(claims.JUDGES, claim, partial(claims.JUDGES[claim], **given))
+    assert verdict(claim, build()) == expected
+
+
+def test_every_claim_is_judged_on_results_for_it_and_on_others_against_it():
+    elsewhere = {"jacobian-cost", "impact-regularisation"}
+    assert set(CASES) | elsewhere == set(CRITERIA) == set(claims.JUDGES)
+    assert all(YES in cases and len(cases) > 1 for cases in CASES.values())
+
+
+# --- what is not in the study ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("exponent", "expected"), [(5.0, YES), (3.0, MENDED), (3.7, NO), (None, SMALL)])
+def test_the_cost_is_read_from_the_benchmark_if_it_was_run(exponent, expected, tmp_path):
+    report = {"device": "cpu"}
+    if exponent is not None:
+        # small widths are not fitted
+        seconds = {width: 1e-9 * width**exponent for width in (128, 256, 512, 1024)} | {16: 1.0}
+        report["jacobian"] = seconds
+    (tmp_path / "cpu.json").write_text(json.dumps(report))
+    made = claims.Context(planted(seeds=(0,)), benchmarks=tmp_path)
+    assert verdict("jacobian-cost", made) == expected
+
+
+def test_what_is_not_testable_comes_with_its_argument():
+    (row,) = claims.verdicts(context(seeds=(0,)), [CRITERIA["impact-regularisation"]])
+    assert row.verdict == "not testable" and "impact penalty" in row.statistic
+
+
+TESTED = {c for c, row in CRITERIA.items() if row.correction == "holm"} | {
+    "op-predicted",
+    "objective-identified",
+    "s-prime-flat",
+    "s-prime-artefact",
+    "run-variation",
+    "utility-by-thresholds",
+}
+
+
+def too_small(made) -> set[str]:
+    return {row.id for row in claims.verdicts(made, list(CRITERIA.values())) if row.verdict == SMALL}
+
+
+def test_two_seeds_are_too_small_for_every_tested_claim_and_for_no_other(tmp_path):
+    made = claims.Context(planted(seeds=range(2)), ablated(), benchmarks=tmp_path)
+    assert too_small(made) == TESTED | {"jacobian-cost"}
+
+
+@pytest.mark.parametrize(
+    "missing", ["self_evaluation", "acted", "sampled", "generator", "untrained", "402k", "ablations"]
+)
+def test_a_study_that_is_not_whole_is_too_small_and_never_a_crash(missing, tmp_path):
+    whole, ablations = planted(), ablated(no_maintenance={"even_loss": 1.0})
+    models = whole.models
+    if missing == "self_evaluation":
+        whole.self_evaluation = whole.self_evaluation.iloc[:0]
+    whole.models = models[(models[["stage", "arm", "size"]] != missing).all(axis=1)]
+    found = too_small(
+        claims.Context(whole, None if missing == "ablations" else ablations, benchmarks=tmp_path)
+    )
+    expected = {
+        "self_evaluation": {"self-op-biased", "self-imp-worse", "self-imp-bias", "self-bias-cause"},
+        "acted": {"self-imp-bias", "self-bias-cause"},
+        "sampled": TESTED | {"imp-bounded"},
+        "generator": TESTED | {"not-a-random-walk"},
+        "untrained": {"alternative-baselines"},
+        "402k": TESTED,
+        "ablations": {"maintenance-needed", "failures-hurt"},
+    }[missing]
+    assert expected <= found
+    assert "four-pictures" not in found
+
+
+def test_tests_over_seeds_leave_out_a_seed_that_is_not_whole():
+    whole, fewer = context(), context()
+    rows = fewer.study.models
+    lost = (rows["seed"] == 3) & (rows["size"] == "53k") & (rows["n_good"] == 2)
+    fewer.study.models = rows[~lost]
+    three = whole.study.models[whole.study.models["seed"] != 3]
+    without = claims.Context(replace(whole.study, models=three))
+    for claim in ("op-grows-with-size", "imp-three-lines", "self-op-biased", "pretraining-beats-chance"):
+        judge = claims.JUDGES[claim]
+        assert judge(fewer) == judge(without) != judge(whole), claim
+    assert "over 105 pairs" in claims.JUDGES["imp-bounded"](fewer).statistic  # the others keep its models
+
+
+# --- verdicts -------------------------------------------------------------------------------------------
+
+
+def judged(monkeypatch, **found):
+    """Verdicts by id (with underscores) of these judgements."""
+    names = {name.replace("_", "-"): judgement for name, judgement in found.items()}
+    for name, judgement in names.items():
+        monkeypatch.setitem(claims.JUDGES, name, lambda _, judgement=judgement: judgement)
+    return {row.id: row for row in claims.verdicts(None, [CRITERIA[name] for name in names])}
+
+
+def test_p_values_are_corrected_within_the_family_of_what_could_be_tested(monkeypatch):
+    weak, strong = (claims.Judgement("", True, p=value) for value in (0.03, 0.001))
+    found = judged(
+        monkeypatch,
+        op_grows_with_size=weak,
+        imp_grows_with_size=strong,
+        subset_transfer=claims.Judgement("", None),
+        imp_bounded=claims.Judgement("", True),
+    )
+    assert found["op-grows-with-size"].p_corrected == pytest.approx(0.03)  # the last of two
+    assert found["imp-grows-with-size"].p_corrected == pytest.approx(0.002)
+    assert found["subset-transfer"].p_corrected is found["imp-bounded"].p_corrected is None
+    assert [row.verdict for row in found.values()] == [YES, YES, SMALL, YES]
+
+
+def test_a_claim_that_its_correction_costs_the_level_is_not_reproduced(monkeypatch):
+    weak = claims.Judgement("", True, p=0.03)
+    found = judged(monkeypatch, op_grows_with_size=weak, imp_grows_with_size=weak)
+    assert {row.verdict for row in found.values()} == {NO}
+    assert found["op-grows-with-size"].p_corrected == pytest.approx(0.06)
+
+
+def test_a_mended_p_value_takes_its_claims_place_in_the_family(monkeypatch):
+    weak = claims.Judgement("", True, p=0.03)
+    mended = claims.Judgement("", True, True, p=0.5, p_mended=0.02)
+    found = judged(monkeypatch, op_grows_with_size=weak, success_grows_with_size=mended)
+    row = found["success-grows-with-size"]
+    assert (row.verdict, row.p, row.p_corrected) == (MENDED, 0.02, pytest.approx(0.04))
+    assert found["op-grows-with-size"].p_corrected == pytest.approx(0.06)
+
+
+def test_a_threshold_that_fails_beside_its_test_is_not_saved_by_a_small_p(monkeypatch):
+    found = judged(monkeypatch, imp_three_lines=claims.Judgement("", False, p=1e-9))
+    assert found["imp-three-lines"].verdict == NO
+
+
+def test_holm_multiplies_the_smallest_by_the_most_and_never_falls():
+    assert claims.holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}) == pytest.approx(
+        {"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02}
+    )
+
+
+def test_pages_null_distribution_is_exact_and_one_sided():
+    rising = np.tile([1.0, 2.0, 3.0, 4.0], (5, 1))
+    assert claims.page(rising) == pytest.approx(24.0**-5, rel=1e-9)
+    assert claims.page(rising, falling=True) == pytest.approx(1.0)
+
+
+def test_t_tests_are_students_and_one_sided():
+    values = np.array([0.1, 0.4, 0.3, 0.25])
+    for side, given in (("greater", {"above": 0.2}), ("less", {"below": 0.2})):
+        expected = stats.ttest_1samp(values, 0.2, alternative=side).pvalue
+        assert claims.t_test(values, **given) == pytest.approx(expected)
+    assert claims.t_test([0.0, 0.0, 0.0], below=0) == 1.0  # seeds that agree on no difference
+
+
+def test_the_f_test_of_two_columns_is_the_paired_t_test():
+    values = np.random.default_rng(0).normal(size=(5, 2))
+    assert claims.f_test(values) == pytest.approx(stats.ttest_rel(*values.T).pvalue)
+
+
+# --- the page and the terminal --------------------------------------------------------------------------
+
+
+def test_every_figure_that_a_claim_points_to_is_in_the_book():
+    for claim, link in claims.FIGURES.items():
+        page, anchor = link.split("#")
+        text = (ROOT / "book" / page.replace(".html", ".md")).read_text("utf8")
+        assert claim in CRITERIA and f":name: {anchor}\n" in text, (claim, link)
+
+
+def test_a_row_is_one_line_with_the_id_first_and_its_number_in_it():
+    rows = list(claims.verdicts(context(), list(CRITERIA.values())))
+    for row in rows:
+        line = str(row)
+        assert line.startswith(f"{row.id}: {row.verdict}: ") and not re.search(r"\n|\bnan\b", line), line
+        assert row.verdict in claims.VERDICTS and row.criterion == CRITERIA[row.id]
+    assert sum(claims.count(rows).values()) == len(rows) and list(claims.count(rows)) == list(claims.VERDICTS)
+
+
+def test_only_the_published_reproduction_is_compared_with_the_ablations(monkeypatch):
+    seen = []
+    monkeypatch.setattr(study, "load", lambda name, **how: planted(seeds=(0,)))
+    monkeypatch.setattr(study, "published", lambda name: seen.append(name))
+    for given in ({}, {"fresh": True}, {"profile": "smoke"}):
+        assert len(claims.ledger(**given)) == len(CRITERIA)
+    assert seen == ["ablations"]
+
+
+def test_criteria_that_are_missing_or_malformed_are_named(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"criteria: given .*nothing.yml, allowed is the book's reference/claims.yml"
+    ):
+        claims.criteria(tmp_path / "nothing.yml")
+    (tmp_path / "claims.yml").write_text("- {id: x, verdict: reproduced}")
+    with pytest.raises(ValueError, match=r"verdict\s+Extra inputs are not permitted"):
+        claims.criteria(tmp_path / "claims.yml")
+    unknown = CRITERIA["imp-adds"].model_copy(update={"id": "imp-subtracts"})
+    with pytest.raises(ValueError, match="criteria: given imp-subtracts, allowed are sequence-predictable"):
+        list(claims.verdicts(None, [unknown]))
