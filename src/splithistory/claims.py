@@ -68,6 +68,14 @@ FIGURES = {  # where a claim is seen, in the rendered book
     "s-prime-flat": "measures/impact.html#fig-imp-size",
     "s-prime-artefact": "measures/impact.html#fig-imp-size",
     "alternative-baselines": "measures/impact.html#fig-futures",
+    "subset-transfer": "measures/objectives.html#fig-transfer",
+    "objective-identified": "measures/objectives.html#fig-cross-op",
+    "imp-splits-objectives": "measures/objectives.html#fig-cross-imp",
+    "ngood6-missing": "measures/objectives.html#fig-cross-imp",
+    "self-op-biased": "measures/self-evaluation.html#fig-self-op",
+    "self-imp-worse": "measures/self-evaluation.html#fig-self-imp",
+    "self-imp-bias": "measures/self-evaluation.html#fig-self-arms",
+    "self-bias-cause": "measures/self-evaluation.html#fig-self-arms",
     "op-signed-imp-positive": "measures/impact.html#fig-two-ways",
 }
 _CHECKOUT = Path(__file__).resolve().parents[2]
