@@ -1,8 +1,8 @@
 """How good the estimators are where the truth is known: `python benchmarks/calibrate.py`.
 
 Writes results/calibration/ (bias.parquet, coverage.parquet, manifest.json). Policies are maximum-entropy
-policies of a goal, from one that ignores its input to one that plays the best action, on the world's own classes, so
-Op, Imp and both success rates are exact. About ten minutes on one core.
+policies of a goal, from one that ignores its input to one that plays the best action, on the world's own
+classes, so Op, Imp and both success rates are exact. About ten minutes on one core.
 """
 
 import argparse

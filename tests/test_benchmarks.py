@@ -124,6 +124,10 @@ def test_targets_are_met_at_the_bound_and_missed_beyond(name):
     assert met == [True, False]
 
 
+# targets that need the largest size, or the number format that the made-up measurements leave out
+BFLOAT16 = {"training, geometric mean, bfloat16", "arithmetic 402k, bfloat16"}
+
+
 @pytest.fixture
 def report():
     """A report of made-up measurements."""
@@ -139,7 +143,7 @@ def report():
 
 def test_rows_from_measurements(report):
     rows = {row["name"]: row for row in report["rows"]}
-    assert len(rows) == len(report["rows"]) and set(table.TARGETS) <= set(rows)
+    assert len(rows) == len(report["rows"]) and set(table.TARGETS) - BFLOAT16 <= set(rows)
     assert rows["training, geometric mean, float32"]["ratio"] == pytest.approx(8)  # of 4 and 16
     assert rows["matrix peak, bfloat16"]["ratio"] == 2
     assert rows["exact measure, growth with histories"]["ours"] == pytest.approx(1)
@@ -195,4 +199,6 @@ def test_quick_run_measures_everything_and_keeps_nothing(monkeypatch, capsys):
     monkeypatch.setattr(bench, "write", lambda *_: pytest.fail("a quick try was kept"))
     assert bench.main(["--quick"]) == 0
     said = capsys.readouterr().out
-    assert all(name in said for name in ("training 18k, float32", "arithmetic 18k", *table.TARGETS))
+    assert all(
+        name in said for name in ("training 18k, float32", "arithmetic 18k", *(set(table.TARGETS) - BFLOAT16))
+    )

@@ -125,8 +125,9 @@ def test_what_is_published_is_what_the_profile_asks_for():
     published, profile = study.published("post"), study.PROFILES["post"]
     assert published.manifest["profile"] == study._plain(profile)
     assert set(published.runs["key"]) <= {job.key for job in study.jobs(profile)}
-    for arm in ("sampled", "exact"):
-        assert len(published.finetuned(arm)) == 3 * len(profile.sizes) * len(profile.seeds)
+    whole = 3 * len(profile.sizes) * len(profile.seeds)
+    assert len(published.finetuned("sampled")) == whole
+    assert len(published.finetuned("exact")) in (0, whole)  # an arm is published when it is finished
 
 
 def test_a_finding_that_published_results_no_longer_show_is_an_error(tiny, capsys):
