@@ -117,9 +117,8 @@ def measure(settings: Settings, device: str) -> dict:
 
 
 def pretraining(settings: Settings) -> Pretraining:
-    """How the study pretrains, by its profile "post" if it has one, else "quick"."""
-    profile = PROFILES.get("post", PROFILES["quick"])
-    return Pretraining(**{**profile.pretraining, "train_size": settings.windows})
+    """How the study's profile "post" pretrains."""
+    return Pretraining(**{**PROFILES["post"].pretraining, "train_size": settings.windows})
 
 
 # --- training -------------------------------------------------------------------------------------------

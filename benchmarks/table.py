@@ -1,14 +1,14 @@
 """The benchmark's rows: made from rounds of measurements, shown as a table, kept in a file."""
 
 import json
-import os
 import platform
 import re
-import uuid
 from pathlib import Path
 from statistics import median
 
 import torch
+
+from splithistory.store import write_whole
 
 # What was asked for: a row's name, the column that is judged, the bound. Other rows only inform.
 TARGETS = {
@@ -64,16 +64,11 @@ def _texts(row: dict) -> tuple[str, ...]:
 
 
 def write(report: dict, folder: Path) -> Path:
-    """Keep the report as <device>.json, whole or not at all: written beside its place and renamed."""
+    """Keep the report as <device>.json, whole or not at all."""
     place = Path(folder) / f"{report['device']}.json"
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        temporary.write_text(text, "utf8")
-        os.replace(temporary, place)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(place, text.encode())
     return place
 
 

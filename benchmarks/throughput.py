@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 from multiprocessing import get_context
 
 import plain_training
@@ -34,9 +34,7 @@ def endless(config: Pretraining) -> Pretraining:
 
 def precisions(config: Pretraining) -> dict[str, Pretraining]:
     """The settings for each number format of the matrix products that training offers, by its name."""
-    if "precision" not in {field.name for field in fields(config)}:
-        return {"float32": config}
-    return {name: Pretraining(**asdict(config) | {"precision": name}) for name in ("float32", "bfloat16")}
+    return {name: replace(config, precision=name) for name in ("float32", "bfloat16")}
 
 
 def thread_counts(cores: int) -> list[int]:

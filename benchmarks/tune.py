@@ -5,11 +5,11 @@ on one core). The smallest and the largest size, one seed that no profile uses; 
 """
 
 import sys
-from pathlib import Path
 
 import pandas as pd
 import torch
 
+from splithistory.store import write_whole
 from splithistory.study import SIZES, results_root
 from splithistory.tables import GOALS
 from splithistory.training import Diverged, Pretraining, Reinforcement, pretrain, reinforce
@@ -54,7 +54,7 @@ def main() -> None:
         for trial in range(len(trials)):
             if (stage, trial) not in done:
                 rows.append({"stage": stage, "trial": trial, "seed": SEED} | _tried(stage, trial, trained))
-                _write(pd.DataFrame(rows), place)
+                write_whole(place, pd.DataFrame(rows).to_csv(index=False).encode())
                 print(rows[-1], file=sys.stderr)
 
 
@@ -95,12 +95,6 @@ def _last(run) -> dict:
         for name, values in run.curves.items()
         if name != "step"
     }
-
-
-def _write(table: pd.DataFrame, place: Path) -> None:
-    temporary = place.with_suffix(".part")
-    table.to_csv(temporary, index=False)
-    temporary.replace(place)
 
 
 if __name__ == "__main__":

@@ -27,13 +27,13 @@ import numpy as np
 import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict
-from scipy.optimize import brentq, minimize_scalar
-from scipy.special import logsumexp, stdtr
+from scipy.optimize import brentq
+from scipy.special import stdtr
 from scipy.stats import f as f_distribution
 from scipy.stats import page_trend_test, spearmanr
 
 from . import differential, study
-from .information import binary_kl, entropy, goal_mask, kl
+from .information import binary_kl, entropy, goal_mask, kl, tilt
 from .measure import Futures, SplitHistory, split_history
 from .objectives import auc, clustered_interval, cross_evaluate
 from .recurrence import Recurrence
@@ -192,7 +192,10 @@ class Context:
     @cached_property
     def plugin(self) -> pd.DataFrame:
         """As `own`, by the post's procedure: means of its sets, plug-in entropies and divergences."""
-        return pd.DataFrame([self._by_the_post(row) for row in self.own.to_dict("records")])
+        rows = self.own.to_dict("records")
+        return pd.DataFrame(
+            [row | self.study.sampled_measures(row["model"], GOALS[row["n_good"]]) for row in rows]
+        )
 
     @cached_property
     def judged_by_self(self) -> pd.DataFrame:
@@ -237,14 +240,6 @@ class Context:
         return pd.DataFrame({**cross_evaluate(measured, GOALS.values()), "goal": list(GOALS)}).assign(
             **row, **scalars
         )
-
-    def _by_the_post(self, row: dict) -> dict:
-        sets = self.study.sampled[self.study.sampled["model"] == row["model"]]
-        good = list(GOALS[row["n_good"]])
-        s, s_prime = (sets[[f"{f}{k}" for k in good]].sum(axis=1).mean() for f in ("f", "f_prime"))
-        scalars = {"op": sets["op"].mean(), "imp": sets["imp"].mean()}
-        bounds = {"implied_op": float(binary_kl(s, row["p"])), "imp_min": float(binary_kl(s, s_prime))}
-        return {**row, **scalars, "s": s, "s_prime": s_prime, **bounds}
 
 
 def _final(results: Study, rows: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -378,11 +373,12 @@ def verdicts(context: Context, rows: list[Criterion]) -> Iterator[Row]:
         raise ValueError(f"criteria: given {', '.join(unknown)}, allowed are {', '.join(JUDGES)}")
     found = {row.id: JUDGES[row.id](context) for row in rows}
     family = {r.id: found[r.id].p for r in rows if r.correction == "holm" and found[r.id].p is not None}
+    corrected = holm(family)
     for row in rows:
         judgement, figure = found[row.id], FIGURES.get(row.id, "")
         p, mended = judgement.p, judgement.p_mended
         if row.id in family:
-            p = holm(family)[row.id]
+            p = corrected[row.id]
             mended = mended if mended is None else holm(family | {row.id: mended})[row.id]
         verdict, by_mended = _verdict(judgement, p, mended)
         decisive = (judgement.p_mended, mended) if by_mended and mended is not None else (judgement.p, p)
@@ -910,19 +906,11 @@ def _binary_future(context: Context, n_outcomes: int = 2) -> Judgement:
 # --- utility ------------------------------------------------------------------------------------------
 
 
-def _tilt(prior: np.ndarray, value: float) -> float:
-    """Least divergence (nats) from a prior that reaches a mean grade: sup_λ λ·value − ln E e^{λ·grade}."""
-
-    def negative(slope: float) -> float:  # convex
-        return float(logsumexp(slope * _GRADES, b=prior) - slope * value)
-
-    return -minimize_scalar(negative, bounds=(-200, 200), method="bounded", options={"xatol": 1e-9}).fun
-
-
 @judge("no-general-op", "models")
 def _no_general_op(context: Context) -> Judgement:
     uniform = np.full(len(_GRADES), 1 / len(_GRADES))
-    gaps = [m.op + m.delta - _tilt(uniform, m.outcome_probs @ _GRADES) for m in context.measured.values()]
+    measured = context.measured.values()
+    gaps = [m.op + m.delta - tilt(uniform, _GRADES, m.outcome_probs @ _GRADES).kl for m in measured]
     least = min(gaps)
     text = f"Op is at least {least:.4f} nats above the bound of a graded utility ({len(gaps)} models), exact"
     return Judgement(text, least < -1e-9)
@@ -941,7 +929,7 @@ def _best_threshold(futures: Futures) -> float:
     f, reference = futures.outcome_probs, futures.action_probs @ futures.counterfactual_probs
     tasks = [_GRADES >= grade for grade in range(1, len(GOALS) + 1)]
     best = max(float(binary_kl(f[task].sum(), reference[task].sum())) for task in tasks)
-    return best / _tilt(reference, f @ _GRADES)
+    return best / tilt(reference, _GRADES, f @ _GRADES).kl
 
 
 # --- self-evaluation ----------------------------------------------------------------------------------

@@ -10,8 +10,7 @@ more often than without the policy are candidates.
 from itertools import combinations
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
+from scipy.special import logsumexp, softmax
 from scipy.stats import rankdata
 
 from .information import binary_kl, goal_mask
@@ -19,6 +18,7 @@ from .measure import Futures, SplitHistory
 
 CRITERIA = ("op", "imp", "both", "success", "likelihood")
 _MAX_INVERSE_TEMPERATURE = 1e3  # beyond, the maximum-entropy policy plays the best action only
+_HALVINGS = 50  # of that range: to 1e-12
 
 
 def every_goal(n_outcomes: int) -> list[tuple[int, ...]]:
@@ -61,7 +61,7 @@ def scores(measured: SplitHistory, goals, by: str = "op") -> np.ndarray:
     if by not in CRITERIA:
         raise ValueError(f"by: given {by!r}, allowed are {', '.join(CRITERIA)}")
     if by == "likelihood":
-        return np.array([maxent_goal_directedness(measured, goal) for goal in goals])
+        return maxent_goal_directedness(measured, goals)
     rates = cross_evaluate(measured, goals)
     if by == "success":
         return rates["s"]
@@ -101,20 +101,24 @@ def threshold_goal(futures: Futures, reference=None) -> tuple[tuple[int, ...], f
     return tuple(sorted(order[: best + 1].tolist())), float(divergence[best])
 
 
-def maxent_goal_directedness(measured: SplitHistory, goal) -> float:
-    """How well maximum-entropy policies for a goal predict the policy's actions, in nats an action, >= 0.
+def maxent_goal_directedness(measured: SplitHistory, goals) -> np.ndarray:
+    """How well maximum-entropy policies for each goal predict the policy's actions, (G,), nats an action.
 
     sup over β >= 0 of E[ln q_β(a|m)] + ln A, with q_β(a|m) ∝ exp(β P(success|m, a)) over the A actions: the
     known-utility form of maximum-entropy goal-directedness (MacDermott et al. 2024) in a world of one step.
+    Never negative: β = 0 predicts as well as chance.
     """
-    success = measured.world[:, :, goal_mask(goal, measured.n_outcomes)].sum(-1)  # (M, A)
+    masks = np.array([goal_mask(goal, measured.n_outcomes) for goal in goals], dtype=float)
+    success = np.moveaxis(measured.world @ masks.T, 2, 0)  # (G, M, A)
     shares = measured.counts / measured.counts.sum()
-
-    def surprise(beta: float) -> float:  # convex in β
-        return float(shares.sum(1) @ logsumexp(beta * success, axis=1) - beta * (shares * success).sum())
-
-    found = minimize_scalar(surprise, bounds=(0.0, _MAX_INVERSE_TEMPERATURE), method="bounded")
-    return max(0.0, float(np.log(success.shape[1]) - found.fun))
+    classes, earned = shares.sum(1), (success * shares).sum((1, 2))
+    low, high = np.zeros(len(masks)), np.full(len(masks), _MAX_INVERSE_TEMPERATURE)
+    for _ in range(_HALVINGS):  # what q_β earns grows with β; the supremum is where it earns as much as π
+        beta = (low + high) / 2
+        too_low = earned > (softmax(beta[:, None, None] * success, axis=2) * success).sum(2) @ classes
+        low, high = np.where(too_low, beta, low), np.where(too_low, high, beta)
+    expected = low * earned - logsumexp(low[:, None, None] * success, axis=2) @ classes
+    return np.maximum(0.0, expected + np.log(success.shape[2]))
 
 
 def confusion(true, guessed, labels) -> np.ndarray:

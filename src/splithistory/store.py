@@ -115,7 +115,7 @@ class Checkpoints:
         newest = self._files()[:1]
         number = int(newest[0].name.split(".")[0]) + 1 if newest else 0
         place = self.folder / f"{number:08d}.{hashlib.sha256(content).hexdigest()}.safetensors"
-        _write_synced(place, content)
+        write_whole(place, content)
         for old in self._files()[2:]:
             old.unlink(missing_ok=True)
 
@@ -137,7 +137,7 @@ class Checkpoints:
         return sorted(self.folder.glob("*.safetensors"), reverse=True)
 
 
-def _write_synced(place: Path, content: bytes) -> None:
+def write_whole(place: Path, content: bytes) -> None:
     """Write a file so that after a crash it is there whole or not at all."""
     temporary = _beside(place)
     try:

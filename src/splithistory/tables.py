@@ -13,6 +13,7 @@ import pandas as pd
 from safetensors.numpy import load_file
 from scipy.special import stdtrit
 
+from .information import imp_min, implied_op
 from .measure import Futures, SplitHistory
 from .recurrence import Recurrence
 from .store import checked_manifest, whole_folder, write_manifest
@@ -120,6 +121,24 @@ class Study:
         by_model = self.sampled.groupby("model")["op"]
         return pd.DataFrame({m: t_interval(op) for m, op in by_model}, index=["mean", "half"]).T
 
+    def sampled_measures(self, model: int, goal) -> dict[str, float]:
+        """A model on a goal by the post's procedure: means over its sets, information in nats.
+
+        op, imp (infinite if it is in any set), s, s_prime, and implied_op = kl(s, p), imp_min = kl(s, s') of
+        these means.
+        """
+        sets = self._sampled.get_group(model)
+        mean = sets.drop(columns=["model", "repeat"]).mean()
+        s, s_prime = (float(mean[[f"{f}{k}" for k in goal]].sum()) for f in ("f", "f_prime"))
+        return {
+            "op": float(mean["op"]),
+            "imp": float(mean["imp"]),
+            "s": s,
+            "s_prime": s_prime,
+            "implied_op": float(implied_op(s, len(goal) / Recurrence().alphabet)),
+            "imp_min": float(imp_min(s, s_prime)),
+        }
+
     def comparison_futures(self, model: int) -> dict[str, Futures]:
         """A model's future at temperature 0 beside other futures than the split-history one.
 
@@ -148,8 +167,9 @@ class Study:
         """
         rows = self._self_evaluation.get_group(model)
         rows = rows if repeat is None else rows[rows["repeat"] == repeat]
-        n_even = Recurrence().alphabet
-        columns = [f"r{f}" for f in range(n_even)] if restricted else [f"q{f}" for f in range(2 * n_even)]
+        world = Recurrence()
+        name, n = ("r", world.alphabet) if restricted else ("q", world.n_tokens)
+        columns = [f"{name}{f}" for f in range(n)]
         mean = rows.groupby("a")[columns].mean()  # sets are equally large
         plays = rows.groupby("a")["plays"].sum().drop(-1)
         return Futures(plays / plays.sum(), mean.loc[-1], mean.drop(-1))
@@ -168,6 +188,10 @@ class Study:
     @cached_property
     def _self_evaluation(self):
         return self.self_evaluation.groupby("model")
+
+    @cached_property
+    def _sampled(self):
+        return self.sampled.groupby("model")
 
     @cached_property
     def _counts(self):
@@ -236,7 +260,11 @@ def growth_by_goal(table: pd.DataFrame, column: str) -> dict[int, tuple[float, f
 
 def slope_by_goal(table: pd.DataFrame, x: str, y: str) -> dict[int, tuple[float, float]]:
     """{n_good: t_interval} of the least-squares slope of y on x through the origin, one a seed."""
+    return by_goal(slopes(table, x, y).rename("slope").reset_index(), "slope")
+
+
+def slopes(table: pd.DataFrame, x: str, y: str, by=("n_good", "seed")) -> pd.Series:
+    """Least-squares slope of y on x through the origin in each group of rows, indexed by `by`."""
     products = table.assign(xy=table[x] * table[y], xx=table[x] ** 2)
-    sums = products.groupby(["n_good", "seed"])[["xy", "xx"]].sum()
-    slopes = (sums["xy"] / sums["xx"]).rename("slope").reset_index()
-    return by_goal(slopes, "slope")
+    sums = products.groupby(list(by))[["xy", "xx"]].sum()
+    return sums["xy"] / sums["xx"]

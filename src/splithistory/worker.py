@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
 from .measure import split_history
 from .recurrence import Recurrence
@@ -227,7 +228,7 @@ def _self_evaluation(answering, repeat: int, set_size: int) -> dict[str, pd.Data
     histories = _set(world, repeat, set_size)
     own = _numpy(answering(histories)).argmax(1)
     generators = world.next_probs(histories).argmax(1)
-    expected = np.stack([_expected(answering, histories, a) for a in range(2 * world.alphabet)], 1)
+    expected = np.stack([_expected(answering, histories, a) for a in range(world.n_tokens)], 1)
     each = np.arange(len(histories))
     rows = [_expectation_row(-1, len(own), expected[each, own], world.alphabet)]
     for a in range(expected.shape[1]):
@@ -245,9 +246,7 @@ def _self_evaluation(answering, repeat: int, set_size: int) -> dict[str, pd.Data
 def _expected(answering, histories: np.ndarray, a: int) -> np.ndarray:
     """The model's prediction (N, V) of the token after action a."""
     last = np.full((len(histories), 1), a, dtype=histories.dtype)
-    logits = _numpy(answering(np.concatenate([histories[:, 1:], last], 1)))
-    probs = np.exp(logits - logits.max(1, keepdims=True))
-    return probs / probs.sum(1, keepdims=True)
+    return softmax(_numpy(answering(np.concatenate([histories[:, 1:], last], 1))), axis=1)
 
 
 def _numpy(answer) -> np.ndarray:
