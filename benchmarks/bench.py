@@ -15,6 +15,7 @@ from statistics import geometric_mean, median
 from subprocess import CalledProcessError
 
 import exact
+import jacobian
 import torch
 from table import device_name, row, shown, write
 from throughput import matrix_peak, precisions, rates, thread_counts, training_flops
@@ -35,7 +36,8 @@ class Settings:
 
     sizes: models that train; rounds: turns that each competitor gets; seconds: length of one turn of
     training; windows: training set; peak_seconds: time for each matrix size; histories: for the exact
-    measure; pairs: histories of which all pairs are taken for the post's procedure.
+    measure; pairs: histories of which all pairs are taken for the post's procedure; widths, depths: of the
+    residual blocks whose differential measures are timed.
     """
 
     sizes: tuple[str, ...] = ("18k", "53k", "144k", "402k")
@@ -45,9 +47,21 @@ class Settings:
     peak_seconds: float = 0.5
     histories: int = 10**6
     pairs: int = 2000
+    widths: tuple[int, ...] = jacobian.WIDTHS
+    depths: tuple[int, ...] = jacobian.DEPTHS
 
 
-QUICK = Settings(("18k",), rounds=2, seconds=0.2, windows=2**10, peak_seconds=0.02, histories=10**4, pairs=50)
+QUICK = Settings(
+    ("18k",),
+    rounds=2,
+    seconds=0.2,
+    windows=2**10,
+    peak_seconds=0.02,
+    histories=10**4,
+    pairs=50,
+    widths=(16, 128, 256),
+    depths=(1,),
+)
 
 
 def main(argv=None) -> int:
@@ -103,9 +117,15 @@ def measure(settings: Settings, device: str) -> dict:
     made, cores = provenance(), max(1, default_workers())
     name, config = device_name(device, cores), pretraining(settings)
     rows = _training(settings, config, device, 1 if device == "cuda" else cores)
+    jacobians = {}
     if device == "cpu":
         _say("exact measure")
         rows += measure_rows(exact.measured(settings.histories, settings.pairs, settings.rounds), settings)
+        _say("differential measures")
+        by_width = jacobian.measured(settings.widths, settings.rounds)
+        by_depth = jacobian.measured_depths(settings.depths, settings.rounds)
+        rows += jacobian_rows(by_width)
+        jacobians = {"jacobian": _medians(by_width), "jacobian_depth": _medians(by_depth)}
     return {
         "device": name,
         "versions": made["versions"],
@@ -113,6 +133,7 @@ def measure(settings: Settings, device: str) -> dict:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": {**asdict(settings), "pretraining": asdict(config)},
         "rows": [{**row, "device": name} for row in rows],
+        **jacobians,
     }
 
 
@@ -211,6 +232,23 @@ def measure_rows(found: dict, settings: Settings) -> list[dict]:
             note=f"{settings.pairs:,} histories; other: a loop over one index",
         ),
     ]
+
+
+def jacobian_rows(by_width: dict[int, list[float]]) -> list[dict]:
+    """Cost of the differential measures of one residual block, and how it grows above width 128."""
+    widths = [width for width in by_width if width >= 128]
+    growth = [
+        exact.growth_exponent(widths, turn) for turn in zip(*(by_width[w] for w in widths), strict=True)
+    ]
+    largest = widths[-1]
+    return [
+        row("differential measures", by_width[largest], unit="s", note=f"width {largest}, one thread"),
+        row("differential measures, growth with width", growth, unit="exponent", note=f"128 to {largest}"),
+    ]
+
+
+def _medians(seconds: dict[int, list[float]]) -> dict[str, float]:
+    return {str(size): median(rounds) for size, rounds in seconds.items()}
 
 
 if __name__ == "__main__":

@@ -137,6 +137,7 @@ def report():
     times = [[1000, [1.0, 1.0]], [10_000, [10.0, 10.0]]]
     measured = {"times": times, "exact": [1.0], "pairwise": [200.0], "peak": 2e8, "imports": 5e7}
     rows = bench.peak_rows(peaks) + bench.measure_rows(measured, bench.Settings())
+    rows += bench.jacobian_rows({64: [9.0], 128: [1.0], 256: [8.0], 512: [64.0]})
     for precision in ("float32", "bfloat16"):
         rows += bench.throughput_rows(precision, found) + bench.share_rows(precision, found, peaks)
     return {"device": "a-machine", "commit": "abc", "date": "today", "versions": {}, "rows": rows}
@@ -151,6 +152,7 @@ def test_rows_from_measurements(report):
     assert rows["exact measure, growth with histories"]["ours"] == pytest.approx(1)
     assert rows["exact measure against the post's pairs"]["ratio"] == 200
     assert rows["exact measure"]["met"] is False  # 10 s
+    assert rows["differential measures, growth with width"]["ours"] == pytest.approx(3)  # 64 does not count
 
 
 def test_report_is_written_whole_with_all_columns(report, tmp_path):

@@ -133,23 +133,75 @@ class Dropout:
 def logits(weights: dict, architecture: Architecture, tokens: torch.Tensor, dropout: Dropout | None = None):
     """Next-token logits (E, B, V) of each member for its own histories, tokens (E, B, T)."""
     a = architecture
+    x = _embedded(weights, a, tokens)
+    masks = iter(dropout.masks(_mask_sizes(a, tokens.shape[1]), x.dtype)) if dropout else _no_masks(a)
+    for i in range(a.layers):
+        x = _block(x, _layer(weights, i), a, tokens.shape, masks, last=i == a.layers - 1)
+    return _linear(x, weights["readout.weight"], weights["readout.bias"])  # (E, B, V)
+
+
+def activations(weights: dict, architecture: Architecture, tokens: torch.Tensor) -> list[torch.Tensor]:
+    """What enters each block, (E, B, T, D), and last what leaves them at the last position, (E, B, D)."""
+    a, entering = architecture, []
+    x, masks = _embedded(weights, a, tokens), _no_masks(a)
+    for i in range(a.layers):
+        entering.append(x.view(*tokens.shape, a.width))
+        x = _block(x, _layer(weights, i), a, tokens.shape, masks, last=i == a.layers - 1)
+    return [*entering, x]
+
+
+def branches(weights: dict, architecture: Architecture, layer: int, x: torch.Tensor):
+    """The two residual branches of a block as functions of its last position, for differentiation.
+
+    weights: of one member, without the ensemble's axis; x (T, D): what enters the block. Returns
+    (attention, feed_forward), each (D,) -> (D,): from p at the last position, the others staying as they
+    are in x (their keys and values are constants), the block makes q = p + attention(p), then
+    q + feed_forward(q). No dropout.
+    """
+    a, w = architecture, _layer(weights, layer)
+
+    def normed(y, norm: str):
+        return F.layer_norm(y, (a.width,), w[norm + ".weight"], w[norm + ".bias"])
+
+    def projected(y):  # (..., D) -> query, key and value (..., H, D/H)
+        fused = F.linear(normed(y, "norm1"), w["self_attn.in_proj_weight"], w["self_attn.in_proj_bias"])
+        return fused.unflatten(-1, (3, a.heads, -1)).unbind(-3)
+
+    _, keys, values = projected(x[:-1])
+
+    def attention(p):
+        query, key, value = projected(p)
+        others, own = torch.einsum("hd,thd->ht", query, keys), (query * key).sum(-1, keepdim=True)
+        share = torch.softmax(torch.cat([others, own], -1) * query.shape[-1] ** -0.5, -1)  # (H, T)
+        out = torch.einsum("ht,thd->hd", share[:, :-1], values) + share[:, -1:] * value
+        return F.linear(out.flatten(), w["self_attn.out_proj.weight"], w["self_attn.out_proj.bias"])
+
+    def feed_forward(q):
+        hidden = torch.relu(F.linear(normed(q, "norm2"), w["linear1.weight"], w["linear1.bias"]))
+        return F.linear(hidden, w["linear2.weight"], w["linear2.bias"])
+
+    return attention, feed_forward
+
+
+def _embedded(weights: dict, a: Architecture, tokens: torch.Tensor):
+    """Embedding and position code of each token, (E, B·T, D)."""
     e, b, t = tokens.shape
     if t != a.context:
         raise ValueError(f"tokens: {t} a history, allowed is the context of {a.context}")
     embedding = weights["embedding.weight"]
     code = positions(t, a.width).to(embedding)
     x = F.one_hot(tokens.long(), a.n_tokens).to(embedding.dtype).reshape(e, b * t, a.n_tokens) @ embedding
-    x = (x.view(e, b, t, a.width) + code).reshape(e, b * t, a.width)  # (E, B·T, D)
-    masks = iter(dropout.masks(_mask_sizes(a, b), x.dtype)) if dropout else iter([None] * 3 * a.layers)
-    for i in range(a.layers):
-        layer = {name: weights[_LAYER.format(i) + name] for name in _layer_names(weights)}
-        x = _block(x, layer, a, (e, b, t), masks, last=i == a.layers - 1)
-    return _linear(x, weights["readout.weight"], weights["readout.bias"])  # (E, B, V)
+    return (x.view(e, b, t, a.width) + code).reshape(e, b * t, a.width)
 
 
-def _layer_names(weights: dict) -> list[str]:
-    prefix = _LAYER.format(0)
-    return [name.removeprefix(prefix) for name in weights if name.startswith(prefix)]
+def _layer(weights: dict, i: int) -> dict:
+    """The weights of block i by their own names."""
+    prefix = _LAYER.format(i)
+    return {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+
+
+def _no_masks(a: Architecture):
+    return iter([None] * 3 * a.layers)
 
 
 def _mask_sizes(a: Architecture, batch: int) -> list[tuple[int, int]]:
