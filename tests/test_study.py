@@ -321,7 +321,27 @@ def test_arms_differ_in_what_they_say_and_share_the_pretrained_model():
     assert parents == {key(m.spec) for m in listed if m.stage == "pretrained"}
 
 
-def test_published_weights_are_those_of_the_first_seed_and_come_back(tmp_path, monkeypatch):
+def test_whatever_starts_from_published_weights_does_not_train_them_again(tmp_path, monkeypatch):
+    more = replace(BOTH, seeds=(0,), measured=False, arms={"acted": study.ACTED})
+    monkeypatch.setitem(study.PROFILES, "both", replace(BOTH, weights=True))
+    monkeypatch.setitem(study.PROFILES, "more", more)
+    monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
+    first, second = Store(tmp_path / "first"), Store(tmp_path / "second")
+    study.run(BOTH, first, quiet=True)
+    study.publish("both", first)
+    weights = study.published_weights()
+    assert {job.payload["kind"] for job in study.to_do(more, second, weights=weights)} == {"reinforce"}
+    assert study.run(more, second, weights=weights, quiet=True) == 3
+    base = next(model.spec for model in study.models(more))
+    assert second.weights_file(base).read_bytes() == first.weights_file(base).read_bytes()
+    assert second.table(base, "curves").equals(first.table(base, "curves"))
+    made = [{k: s.manifest(base)[k] for k in ("seconds", "versions", "revision")} for s in (first, second)]
+    assert made[0] == made[1]
+    assert len(study.collect(more, second).models) == 4
+    assert len(study.to_do(more, Store(tmp_path / "third"))) == 4  # without them it trains all
+
+
+def test_published_weights_are_pretrained_ones_and_the_first_seed_s_and_come_back(tmp_path, monkeypatch):
     monkeypatch.setitem(study.PROFILES, "both", replace(BOTH, weights=True, measured=False))
     monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
     store = Store(tmp_path / "store")
@@ -329,7 +349,8 @@ def test_published_weights_are_those_of_the_first_seed_and_come_back(tmp_path, m
     study.publish("both", store)
     found = study.published("both")
     trained = found.models[found.models["stage"].isin(["pretrained", "finetuned"])]
-    assert set(found.weight_files) == set(trained[trained["seed"] == 0]["model"])
+    shared = (trained["seed"] == 0) | (trained["stage"] == "pretrained")
+    assert set(found.weight_files) == set(trained[shared]["model"])
     model = trained[trained["seed"] == 0].iloc[-1]
     spec = study.models(study.PROFILES["both"])[model["model"]].spec
     assert all(np.array_equal(v, store.weights(spec)[k]) for k, v in found.weights(model["model"]).items())

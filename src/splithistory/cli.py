@@ -87,12 +87,13 @@ def _study(args: argparse.Namespace) -> None:
         print(study.check(args.profile, store))
         return
     part = profile.part(sizes=_list(args.sizes), seeds=_seeds(args.seeds), arms=_list(args.arms))
-    published = None if args.fresh else study.published(args.profile)
+    known = {}
+    if not args.fresh:
+        known = {"published": study.published(args.profile), "weights": study.published_weights()}
     if args.dry_run:
-        print(study.plan(part, study.to_do(part, store, published), store, args.workers))
+        print(study.plan(part, study.to_do(part, store, **known), store, args.workers))
         return
-    where = {"workers": args.workers, "scheduler": args.scheduler}
-    done = study.run(part, store, **where, published=published)
+    done = study.run(part, store, workers=args.workers, scheduler=args.scheduler, **known)
     print(f"{done} jobs done; finished runs lie in {store.root}")
     if args.publish:
         print(study.publish(args.profile, store, part))

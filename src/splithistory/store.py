@@ -60,14 +60,19 @@ class Store:
         """The states that an unfinished run of this specification left, and will leave."""
         return Checkpoints(self.folder(spec).with_suffix(".unfinished"), every=every)
 
-    def save(self, spec: Mapping, *, weights=None, tables=None, seconds: float | None = None) -> None:
-        """Keep a finished run: weights {name: array}, tables {name: DataFrame}, seconds it took."""
+    def save(
+        self, spec: Mapping, *, weights=None, tables=None, seconds: float | None = None, made=None
+    ) -> None:
+        """Keep a finished run: weights {name: array}, tables {name: DataFrame}, seconds it took.
+
+        made: the `provenance` of a run that was made elsewhere.
+        """
         with whole_folder(self.folder(spec)) as folder:
             if weights is not None:
                 save_file({k: np.ascontiguousarray(v) for k, v in weights.items()}, folder / _WEIGHTS)
             for name, table in (tables or {}).items():
                 table.to_parquet(folder / f"{name}.parquet", index=False)
-            write_manifest(folder, {"spec": dict(spec), "seconds": seconds, **provenance()})
+            write_manifest(folder, {"spec": dict(spec), "seconds": seconds, **(made or provenance())})
 
     def manifest(self, spec: Mapping) -> dict:
         """The run's manifest, after checking that every file is what was written."""

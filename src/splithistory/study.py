@@ -8,9 +8,10 @@ is never done again, any part can be run by itself, and a measurement can change
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -53,7 +54,7 @@ def _ablations() -> dict[str, Arm]:
     def tuned(**settings):
         return Arm(settings=settings, sizes=("18k",))
 
-    def predicting(context=20, sizes=(), **settings):
+    def predicting(context=20, sizes=("18k", "402k"), **settings):
         return Arm("pretrained", settings, sizes, (), context)
 
     arms = {"no maintenance": Arm(settings={"maintenance": "none"}, sizes=("18k", "402k"))}
@@ -75,8 +76,8 @@ class Profile:
     reinforcement: settings of training.Pretraining and training.Reinforcement that differ from their
     defaults; by_size: further ones of a size, (of pretraining, of reinforcement); measured: whether models
     are measured, or only their curves kept; n_histories: histories of the exact measurement, in two halves;
-    repeats, set_size: the post's sampled procedure, 10 sets of 200; weights: whether the first seed's
-    weights are published.
+    repeats, set_size: the post's sampled procedure, 10 sets of 200; weights: whether weights are
+    published: of all pretrained models, so that more can be trained from them, and of all of the first seed.
     """
 
     sizes: tuple[str, ...]
@@ -257,8 +258,21 @@ def _samples(spec: dict) -> float:
 # --- running ------------------------------------------------------------------------------------------
 
 
-def to_do(profile: Profile, store: Store, published: "Study | None" = None) -> list[grid.Job]:
-    """The jobs that are neither in the store nor published, and those that they need."""
+Weights = Mapping[str, "tuple[Study, int]"]  # published ones, by a run's key: where, and the model's number
+
+
+def to_do(
+    profile: Profile, store: Store, published: "Study | None" = None, weights: Weights = MappingProxyType({})
+) -> list[grid.Job]:
+    """The jobs that are neither in the store nor published, and those that they need.
+
+    A run whose weights are published need not be trained again when another needs it.
+    """
+    return [job for job in _wanted(profile, store, published, weights) if job.key not in weights]
+
+
+def _wanted(profile: Profile, store: Store, published, weights: Weights) -> list[grid.Job]:
+    """`to_do`, and the runs that are to be taken from published weights."""
     done = set() if published is None else set(published.runs["key"])
     needed: set[str] = set()
     wanted = []
@@ -266,8 +280,30 @@ def to_do(profile: Profile, store: Store, published: "Study | None" = None) -> l
         unfinished = job.key not in done or job.key in needed
         if unfinished and job.payload not in store:
             wanted.append(job)
-            needed.update(job.after)
+            needed.update(() if job.key in weights else job.after)
     return wanted[::-1]
+
+
+def published_weights() -> Weights:
+    """All weights that are published, of whatever profile."""
+    studies = [found for name in PROFILES if (found := published(name))]
+    return {
+        row.run: (found, row.model)
+        for found in studies
+        for row in found.models.itertuples()
+        if row.model in found.weight_files
+    }
+
+
+def _restore(job: grid.Job, store: Store, found: "Study", model: int) -> None:
+    """Put a published run back into the store, as whoever made it left it there."""
+    row = found.runs.set_index("key").loc[job.key]
+    rows = found.curves[found.curves["model"] == model]
+    curves = rows.pivot(index="step", columns="column", values="value")[rows["column"].unique()].reset_index()
+    versions = dict(part.rsplit(" ", 1) for part in row["versions"].split(", "))
+    made = {"versions": versions, "machine": row["machine"], "revision": row["revision"]}
+    tables = {"curves": curves.rename_axis(columns=None)}
+    store.save(job.payload, weights=found.weights(model), tables=tables, seconds=row["seconds"], made=made)
 
 
 def plan(profile: Profile, missing: list[grid.Job], store: Store, workers: int) -> str:
@@ -298,17 +334,23 @@ def run(
     workers: int = 0,
     scheduler: str | None = None,
     published: "Study | None" = None,
+    weights: Weights = MappingProxyType({}),
     quiet: bool = False,
 ) -> int:
     """Train and measure whatever of the profile is missing; returns how many jobs that was.
 
     workers: 0 for this process, else so many Dask processes; scheduler: address of a Dask cluster whose
-    workers see the store's folder; published: what need not be done again.
+    workers see the store's folder; published: what need not be done again; weights: of runs that others may
+    start from without training them again (`published_weights`).
     """
     check_integer("workers", workers, 0)
-    missing = to_do(profile, store, published)
-    if missing:
+    wanted = _wanted(profile, store, published, weights)
+    if wanted:
         store.root.mkdir(parents=True, exist_ok=True)  # an unusable place is noticed before any training
+    for job in wanted:
+        if job.key in weights:
+            _restore(job, store, *weights[job.key])
+    missing = [job for job in wanted if job.key not in weights]
     grid.run(missing, Worker(store.root), workers=workers, scheduler=scheduler, quiet=quiet)
     return len(missing)
 
@@ -429,15 +471,13 @@ def published(name: str) -> Study | None:
 
 
 def publish(name: str, store: Store, part: Profile | None = None) -> Path:
-    """Merge what the store holds of a profile, or of a part of it, with what is published, and publish that.
-
-    When the whole profile is there, the weights of its first seed are published with it if it asks for that.
-    """
+    """Merge what the store holds of a profile, or of a part, with what is published, and publish that."""
     profile, folder = profile_named(name), results_root() / name
     merged = collect(profile, store, published(name), part)
-    whole = len(merged.models) == len(models(profile))
-    seed = profile.seeds[0] if profile.weights and whole else None
-    merged.publish(folder, f"splithistory study --profile {name} --publish", weights_of_seed=seed)
+    rows = merged.models
+    shared = (rows["seed"] == profile.seeds[0]) | ((rows["stage"] == "pretrained") & (rows["arm"] == ""))
+    weights = rows.loc[shared, "model"] if profile.weights else ()
+    merged.publish(folder, f"splithistory study --profile {name} --publish", weights=weights)
     return folder
 
 

@@ -4,6 +4,7 @@ Floor 2: reads tables, trains nothing. Every estimate comes with its interval.
 """
 
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -197,12 +198,12 @@ class Study:
     def _counts(self):
         return self.counts.groupby(["model", "temperature", "tokens"])
 
-    def publish(self, folder: Path, command: str, *, weights_of_seed: int | None = None) -> None:
-        """Write tables and manifest to `folder`, whole or not at all; the weights of one seed too."""
+    def publish(self, folder: Path, command: str, *, weights: Collection[int] = ()) -> None:
+        """Write tables and manifest to `folder`, whole or not at all; and weights of models, if at hand."""
         with whole_folder(Path(folder)) as temporary:
             for name in self._TABLES:
                 getattr(self, name).to_parquet(temporary / f"{name}.parquet", index=False, compression="zstd")
-            for row in self.models[self.models["seed"] == weights_of_seed].itertuples():
+            for row in self.models[self.models["model"].isin(weights)].itertuples():
                 if row.model in self.weight_files:
                     (temporary / "weights").mkdir(exist_ok=True)
                     shutil.copy(
