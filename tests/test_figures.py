@@ -65,6 +65,26 @@ def test_the_implied_curve_is_the_closed_form():
     assert np.allclose(op, implied_op(s, 0.25))
 
 
+def test_a_waterfall_ends_where_its_terms_add_up_to():
+    _, ax = plt.subplots()
+    values = {
+        "op_success_rate": 0.5,
+        "op_within_success": 0.2,
+        "op_within_failure": 0.1,
+        "delta": 0.05,
+        "op": 0.75,
+    }
+    figures.waterfall(ax, {name: (value, 0.01) for name, value in values.items()}, colour="k")
+    ends = [sorted((bar.get_y(), bar.get_y() + bar.get_height())) for bar in ax.patches]
+    assert np.allclose(ends, [(0, 0.5), (0.5, 0.7), (0.7, 0.8), (0.75, 0.8), (0, 0.75)])
+    assert [t.get_text() for t in ax.texts] == ["0.500", "0.200", "0.100", "−0.050", "0.750"]
+
+
+def test_what_a_trend_could_have_shown_is_said_for_each_interval():
+    said = figures.could_see([(0.0, 0.1), (0.5, 0.2)], 5)
+    assert said == "true changes of 0.135, 0.271 would be told from none in 8 studies of 10"
+
+
 def test_the_legend_names_goals_and_sizes():
     _, ax = plt.subplots()
     figures.key_to_models(ax, (2, 0), ("18k",))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splithistory import Recurrence, split_history
+from splithistory import Recurrence, SplitHistory, split_history
 from splithistory.information import check_seed
 
 WORLD = Recurrence()
@@ -75,6 +75,26 @@ def test_ceilings_are_those_of_the_best_action_in_each_class(goal, odd, every):
     assert WORLD.ceiling(goal, actions="all") == pytest.approx(every, abs=1e-12)
 
 
+@given(st.integers(0, 10**6), st.sampled_from(GOALS), st.sampled_from([0.05, 1.0]))
+@settings(deadline=None)  # the first case computes the class shares
+def test_no_policy_leaves_the_range_of_op_at_its_success_rate(seed, goal, concentration):
+    probs = np.random.default_rng(seed).dirichlet(np.full(16, concentration), 16)
+    policy = SplitHistory(WORLD.class_shares()[:, None] * probs, WORLD.table)
+    least, greatest = WORLD.op_range(goal, policy.success(goal))
+    assert least - 1e-12 <= policy.op <= greatest + 1e-12
+
+
+@pytest.mark.parametrize("goal", GOALS)
+def test_the_ends_of_the_range_of_op_are_nearly_reached(goal):
+    leads, good = WORLD.table.argmax(-1), np.isin(np.arange(8), goal)
+    even = 0.7 * good / good.sum() + 0.3 * ~good / (~good).sum()
+    narrow = 0.7 * np.eye(8)[good.argmax()] + 0.3 * np.eye(8)[(~good).argmax()]
+    for end, wanted in enumerate((even, narrow)):
+        shares = WORLD.class_shares()[:, None] * wanted[leads]
+        policy = SplitHistory(shares / shares.sum(), WORLD.table)
+        assert policy.op == pytest.approx(WORLD.op_range(goal, policy.success(goal))[end], abs=0.003)
+
+
 def test_the_generator_measured_on_itself_has_its_known_op_and_imp():
     histories = WORLD.histories(10**6, 20, seed=8)
     measured = split_history(histories, WORLD.next_probs, WORLD)
@@ -132,6 +152,10 @@ def test_another_prime_and_window_keep_the_definition():
         (lambda: WORLD.outcome_probs(np.zeros((3, 20), int), np.zeros(2, int)), r"actions: shape \(2,\)"),
         (lambda: WORLD.ceiling((0, 8)), "goal: given"),
         (lambda: WORLD.ceiling((0,), actions="even"), "actions: given 'even', allowed are 'odd' and 'all'"),
+        (
+            lambda: WORLD.op_range((0,), [0.5, 0.999]),
+            r"success: given 0.5 to 0.999, allowed is \[0.0025, 0.9825\]",
+        ),
         (lambda: check_seed(True), "seed: given True"),
     ],
 )

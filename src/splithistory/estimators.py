@@ -8,8 +8,9 @@ estimate is biased by about (K−1)/2N; none of them helps where N is below K.
 import warnings
 
 import numpy as np
-from scipy.special import ndtri, rel_entr, xlog1py
-from scipy.stats import binomtest
+from scipy.optimize import brentq
+from scipy.special import ndtri, rel_entr, stdtrit, xlog1py
+from scipy.stats import binomtest, nct
 
 from .information import as_array, as_distribution, binary_kl, check_integer, check_seed, entropy, kl
 
@@ -170,6 +171,21 @@ def kl_interval(rates, samples, *, level: float = 0.95, n_resamples: int = 2000,
     both_signs = (ends[0] < 0) & (ends[1] > 0)
     low, high = np.sort(np.square(ends) / 2, axis=0)
     return np.where(both_signs, 0.0, low)[()], high
+
+
+def detectable(half: float, n: int, *, level: float = 0.95, power: float = 0.8) -> float:
+    """The true mean that a t interval of n values, of this half width, would put above 0 with this power.
+
+    At the spread that was observed, from the noncentral t distribution; in the unit of `half`. ValueError if
+    n is below 2.
+    """
+    _check_level(level)
+    critical = stdtrit(check_integer("n", n, 2) - 1, (1 + level) / 2)
+
+    def missing(shift: float) -> float:  # shift: the true mean in standard errors
+        return float(nct.sf(critical, n - 1, shift)) - power
+
+    return float(half / critical * brentq(missing, 0.0, 4 * critical))
 
 
 def _as_counts(values, name: str, least: int = 1) -> np.ndarray:

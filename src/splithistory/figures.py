@@ -10,11 +10,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.lines import Line2D
 
+from .estimators import detectable
 from .information import implied_op
 
 GOAL_COLOUR = {0: "#6b6b6b", 2: "#0072b2", 4: "#d55e00", 6: "#009e73"}  # by n_good; 0: pretrained only
 SIZE_MARKER = {"18k": "o", "53k": "s", "144k": "^", "402k": "D"}
 INK, FAINT = "#333333", "#9a9a9a"
+_SHADE = {"op_success_rate": 1, "op_within_success": 0.6, "op_within_failure": 0.3, "delta": 0.45, "op": 1}
 
 
 def use_house_style() -> None:
@@ -69,6 +71,42 @@ def implied_op_curve(ax, p: float, **style) -> None:
     ax.plot(s, implied_op(s, p), **style)
 
 
+def op_and_success(ax, n_good: int, n_outcomes: int, success, least, greatest) -> None:
+    """Op against success rate: what a world can reach, least to greatest, and the implied Op as a curve."""
+    ax.fill_between(success, least, greatest, color=FAINT, alpha=0.2, linewidth=0)
+    implied_op_curve(ax, n_good / n_outcomes, color=GOAL_COLOUR[n_good], linewidth=1.3)
+    ax.set(xlim=(0, 1), ylim=(-0.08, 1.05 * np.max(greatest)), xlabel="success rate $s$")
+
+
+WATERFALL = {
+    "op_success_rate": "$\\mathrm{kl}(s, p)$",
+    "op_within_success": "within\nsuccess",
+    "op_within_failure": "within\nfailure",
+    "delta": "− δ",
+    "op": "Op",
+}
+
+
+def waterfall(ax, terms: dict[str, tuple[float, float]], *, colour: str) -> None:
+    """How the terms of Op add up: {name in WATERFALL: (mean, half width of its interval)}, in nats."""
+    reached = 0.0
+    for x, name in enumerate(WATERFALL):
+        mean, half = terms[name]
+        step = -mean if name == "delta" else mean
+        start = 0.0 if name == "op" else reached
+        ends = sorted((start, start + step))
+        ax.bar(x, ends[1] - ends[0], bottom=ends[0], color=colour, width=0.7, alpha=_SHADE[name])
+        if half:
+            ax.errorbar(x, start + step, yerr=half, color=INK, linewidth=1, capsize=2)
+        text = f"{round(step, 3) + 0.0:.3f}".replace("-", "−")  # no −0.000
+        top = max(ends[1], start + step + half)
+        ax.annotate(text, (x, top), (0, 3), textcoords="offset points", ha="center", fontsize=8)
+        reached = start + step
+    ax.set_xticks(range(len(WATERFALL)), WATERFALL.values(), fontsize=8)
+    ax.set_ylim(0, 1.2 * (terms["op"][0] + terms["op"][1]))
+    ax.grid(axis="x", visible=False)
+
+
 def schematic() -> plt.Figure:
     """The two futures of a split history: the policy answers one past, the world continues it or another."""
     fig, axes = plt.subplots(1, 2, figsize=(7.2, 2.7))
@@ -116,6 +154,12 @@ def keep(fig: plt.Figure, name: str) -> None:
 def plus_minus(intervals) -> str:
     """(mean, half width) pairs as text, three digits each."""
     return ", ".join(f"{mean:.3f} ± {half:.3f}" for mean, half in intervals)
+
+
+def could_see(intervals, n: int) -> str:
+    """What trends over n seeds, (mean, half width) each, could have shown, as a clause of a sentence."""
+    each = ", ".join(f"{detectable(half, n):.3f}" for _, half in intervals)
+    return f"true changes of {each} would be told from none in 8 studies of 10"
 
 
 def quote(**texts: str) -> None:

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from .information import check_integer, check_seed, goal_mask, to_numpy
+from .information import as_rate, check_integer, check_seed, entropy, goal_mask, implied_op, to_numpy
 
 _BLOCK = 2**14  # sequences sampled side by side
 
@@ -154,6 +154,27 @@ class Recurrence:
         first = self.alphabet if actions == "odd" else 0
         success = self.table[:, first:, goal_mask(goal, self.alphabet)].sum(-1)
         return float(self.class_shares() @ success.max(1))
+
+    def op_range(self, goal, success) -> tuple[np.ndarray, np.ndarray]:
+        """(least, greatest) Op, in nats, of any policy that succeeds at these rates; shapes as given.
+
+        No outcome is rarer than noise / K, so a future of least entropy has one success and one failure
+        beside such crumbs; one of greatest entropy is even within both. The entropies of the unoptimized
+        futures D_a differ little, and the two ends are too wide by no more than their spread. ValueError
+        if the noise puts a rate out of reach.
+        """
+        mask, s = goal_mask(goal, self.alphabet), as_rate(success, "success")
+        crumb, good = self.noise / self.alphabet, int(mask.sum())
+        bad = self.alphabet - good
+        if ((s < good * crumb - 1e-12) | (s > 1 - bad * crumb + 1e-12)).any():
+            reach = f"[{good * crumb:.6g}, {1 - bad * crumb:.6g}]"
+            raise ValueError(f"success: given {s.min():.6g} to {s.max():.6g}, allowed is {reach}")
+        unoptimized = entropy(np.tensordot(self.class_shares(), self.table, 1))  # (A,) H(D_a)
+        narrow = np.full((*s.shape, self.alphabet), crumb)
+        narrow[..., 0] = s - (good - 1) * crumb
+        narrow[..., 1] = 1 - s - (bad - 1) * crumb
+        wide = np.log(self.alphabet) - implied_op(s, good / self.alphabet)
+        return unoptimized.min() - wide, unoptimized.max() - entropy(narrow.clip(crumb))
 
     def _block(self, n: int, burn_in: int, length: int, rng) -> np.ndarray:
         """n sequences, small enough a block that the working arrays stay in cache."""
