@@ -95,3 +95,12 @@ def test_the_legend_names_goals_and_sizes():
 def test_a_number_that_was_not_rounded_to_text_is_refused():
     with pytest.raises(ValueError, match=r"op: given 0.1, allowed is text"):
         figures.quote(op=0.1)
+
+
+def test_a_minus_is_typographic_and_a_hyphen_stays(monkeypatch):
+    import myst_nb
+
+    glued = {}
+    monkeypatch.setattr(myst_nb, "glue", lambda name, text, display: glued.update({name: text}))
+    figures.quote(change="-0.5 ± 0.1, 3 % of feed-forward")
+    assert glued == {"change": "−0.5\u00a0±\u00a00.1, 3\u00a0% of feed-forward"}

@@ -4,6 +4,7 @@ Floor 2: takes arrays, tables and Matplotlib axes, never the study. One colour a
 size everywhere, both readable without the other (colours after Okabe and Ito).
 """
 
+import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -171,9 +172,6 @@ def quote(**texts: str) -> None:
             raise ValueError(
                 f"{name}: given {text!r}, allowed is text (round it: the prose shows it as it is)"
             )
-        # typographic minus; and no line break inside a number
-        glue(
-            name,
-            text.replace("-", "−").replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%"),
-            display=False,
-        )
+        # typographic minus, but no hyphen made one; and no line break inside a number
+        text = re.sub(r"(?<!\w)-(?=[\d.])", "−", text)
+        glue(name, text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%"), display=False)
