@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import jupytext
+import matplotlib
 import pytest
 
 from splithistory.chapters import UNCOMPARED
@@ -23,6 +25,38 @@ def copy_small_book(target: Path) -> Path:
     shutil.copy(ROOT / "book/references.bib", target / "book")
     shutil.copytree(ROOT / "book/_static", target / "book/_static")
     return target
+
+
+def cells(chapter: str) -> list[str]:
+    """Code of each cell of a chapter of the derivations."""
+    notebook = jupytext.read(ROOT / f"book/derivations/{chapter}.md")
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def planted(chapter: str, text: str, slip: str) -> tuple[list[str], int]:
+    """A chapter's cells with one text, which must stand there once, replaced; and the number of its cell."""
+    sources = cells(chapter)
+    assert sum(source.count(text) for source in sources) == 1, f"{chapter}: not once: {text}"
+    (where,) = (number for number, source in enumerate(sources) if text in source)
+    return [source.replace(text, slip) for source in sources], where
+
+
+class CaughtAt(AssertionError):
+    """An assertion of a chapter failed, in the cell of that number."""
+
+
+def execute(sources: list[str], **parameters) -> dict:
+    """Run cells in one namespace, with the parameters set after the first; stop at a failed assertion."""
+    matplotlib.use("Agg")
+    namespace = {"__name__": "chapter"}
+    for number, source in enumerate(sources):
+        try:
+            exec(compile(source, f"cell {number}", "exec"), namespace)
+        except AssertionError as error:
+            raise CaughtAt(number) from error
+        if number == 0:
+            namespace |= parameters
+    return namespace
 
 
 @pytest.fixture

@@ -3,13 +3,9 @@
 import re
 from unittest import mock
 
-import jupytext
-import matplotlib
-import pytest
-from conftest import ROOT
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import pytest
+from conftest import ROOT, cells, execute, planted
 
 from splithistory import figures
 
@@ -197,21 +193,13 @@ def cells_run(chapter, replacing=None):
 
     chapter: a name in book/derivations; replacing: (text, slip), where the text must stand in its code once.
     """
-    cells = jupytext.read(FOLDER / f"{chapter}.md").cells
-    sources = [cell.source for cell in cells if cell.cell_type == "code"]
-    if replacing:
-        text, slip = replacing
-        assert sum(source.count(text) for source in sources) == 1, f"{chapter}: not once: {text}"
-        sources = [source.replace(text, slip) for source in sources]
-    namespace = {"__name__": chapter}
+    sources = planted(chapter, *replacing)[0] if replacing else cells(chapter)
     # outside a notebook there is nothing to glue to
     with plt.rc_context(), mock.patch.multiple(figures, keep=mock.DEFAULT, quote=mock.DEFAULT):
         try:
-            for number, source in enumerate(sources):
-                exec(compile(source, f"{chapter}, code cell {number}", "exec"), namespace)
+            return execute(sources)
         finally:
             plt.close("all")
-    return namespace
 
 
 @pytest.mark.parametrize("chapter", [A1, A2, A3])

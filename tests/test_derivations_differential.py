@@ -3,13 +3,11 @@
 import json
 import sys
 
-import jupytext
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, CaughtAt, cells, execute, planted
 from safetensors.torch import save_file
 
 from splithistory import differential, study
@@ -18,38 +16,6 @@ from splithistory.transformer import Architecture, activations, branches, initia
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import jacobian
-
-
-def cells(chapter):
-    """Code of each cell of a chapter of the derivations."""
-    notebook = jupytext.read(ROOT / f"book/derivations/{chapter}.md")
-    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-
-
-class CaughtAt(AssertionError):
-    """An assertion of the chapter failed, in the cell of that number."""
-
-
-def execute(sources, **parameters):
-    """Run cells in one namespace, with the parameters set after the first; stop at a failed assertion."""
-    matplotlib.use("Agg")
-    namespace = {}
-    for number, source in enumerate(sources):
-        try:
-            exec(compile(source, f"cell {number}", "exec"), namespace)
-        except AssertionError as error:
-            raise CaughtAt(number) from error
-        if number == 0:
-            namespace |= parameters
-    return namespace
-
-
-def planted(sources, right, wrong):
-    """The cells with one text replaced, and the number of the cell where it stands."""
-    assert sum(source.count(right) for source in sources) == 1, f"{right!r} stands in the chapter once"
-    (where,) = (number for number, source in enumerate(sources) if right in source)
-    return [source.replace(right, wrong) for source in sources], where
-
 
 # --- a4: the post's slips ---------------------------------------------------------------------------
 
@@ -97,7 +63,7 @@ SLIPS = {
 
 @pytest.mark.parametrize("slip", SLIPS)
 def test_a_planted_slip_is_caught_in_its_own_cell(slip):
-    sources, where = planted(cells("a4-differential"), *SLIPS[slip])
+    sources, where = planted("a4-differential", *SLIPS[slip])
     with pytest.raises(CaughtAt) as caught:
         execute(sources, n_samples=500)
     assert caught.value.args == (where,)
@@ -109,9 +75,8 @@ def test_the_chapter_as_it_stands_is_caught_nowhere(capsys):
 
 
 def test_a_wrong_formula_disagrees_with_the_simulations():
-    sources = cells("a4-differential")
     wrong = "formula = differential.imp(g @ root, h @ root) + 0.1"
-    sources, where = planted(sources, "formula = differential.imp(g @ root, h @ root)", wrong)
+    sources, where = planted("a4-differential", "formula = differential.imp(g @ root, h @ root)", wrong)
     with pytest.raises(CaughtAt) as caught:
         execute(sources, n_samples=20_000)
     assert caught.value.args == (where,)
@@ -337,7 +302,7 @@ def test_a5_reads_the_exponent_off_the_benchmarks_file(execute_a5, capsys):
 
 
 def test_a5_without_weights_says_so(execute_a5):
-    sources, _ = planted(cells("a5-activations"), "list(results.weight_files)", "[]")
+    sources, _ = planted("a5-activations", "list(results.weight_files)", "[]")
     with pytest.raises(CaughtAt) as caught:
         execute_a5(sources, ["18k"], ["sampled"])
     assert "no weights are at hand" in str(caught.value.__cause__)
@@ -353,7 +318,7 @@ def test_a5_without_weights_says_so(execute_a5):
     ],
 )
 def test_a5_catches_a_wrong_block(execute_a5, right, wrong):
-    sources, _ = planted(cells("a5-activations"), right, wrong)
+    sources, _ = planted("a5-activations", right, wrong)
     with pytest.raises(CaughtAt):
         execute_a5(sources, ["18k"], ["sampled"])
 

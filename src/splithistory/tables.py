@@ -119,7 +119,7 @@ class Study:
 
     def sampled_op(self) -> pd.DataFrame:
         """Op by the post's procedure: mean and half (95 % t interval over the sets), nats, by model."""
-        by_model = self.sampled.groupby("model")["op"]
+        by_model = self._sampled["op"]
         return pd.DataFrame({m: t_interval(op) for m, op in by_model}, index=["mean", "half"]).T
 
     def sampled_measures(self, model: int, goal) -> dict[str, float]:
