@@ -147,6 +147,8 @@ def ablated(**changes):
     for arm, ends in changes.items():
         stage = "pretrained" if arm.startswith("windows") else "finetuned"
         for size, seed, n_good in np.ndindex(len(SIZES), 3, 1 if stage == "pretrained" else 3):
+            if size not in (0, len(SIZES) - 1):  # as in the profile: smallest and largest only
+                continue
             number = len(rows)
             shape = {"size": list(SIZES)[size], "n_parameters": list(SIZES.values())[size], "seed": seed}
             goal = 0 if stage == "pretrained" else list(GOALS)[n_good]

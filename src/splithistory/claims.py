@@ -38,7 +38,7 @@ from .measure import Futures, SplitHistory, split_history
 from .objectives import auc, clustered_interval, cross_evaluate
 from .recurrence import Recurrence
 from .store import Store
-from .tables import GOALS, Study, t_interval
+from .tables import GOALS, Study, paired, t_interval
 
 VERDICTS = (
     "reproduced",
@@ -177,7 +177,7 @@ class Context:
     def pretrained(self) -> pd.DataFrame:
         """The models that finetuning starts from, with their final held-out loss (nats)."""
         rows = self.study.models[self.study.models["stage"] == "pretrained"]
-        return _final(self.study, rows[rows["arm"] == ""], "test_loss")
+        return self.study.ended(rows[rows["arm"] == ""], "test_loss")
 
     @cached_property
     def measured(self) -> dict[int, SplitHistory]:
@@ -224,10 +224,10 @@ class Context:
         seeds = self.study.finetuned()["seed"].nunique()
         return min(seeds, len(self.sizes)) >= _FEWEST
 
-    def by_size(self, table: pd.DataFrame, column: str) -> np.ndarray:
+    def by_size(self, table: pd.DataFrame, column: str, sizes: list[str] | None = None) -> np.ndarray:
         """(seeds, sizes): a column of a table of models, mean over goals; only seeds that have every size."""
         wide = table.pivot_table(index="seed", columns="size", values=column)
-        return wide.reindex(columns=self.sizes).dropna().to_numpy()
+        return wide.reindex(columns=sizes or self.sizes).dropna().to_numpy()
 
     def interval(self, model: int) -> tuple[np.ndarray, np.ndarray]:
         """(centre, half width) of the 95 % intervals over histories of (s on its own goal, op) of a model."""
@@ -245,11 +245,6 @@ class Context:
         return pd.DataFrame({**cross_evaluate(measured, GOALS.values()), "goal": list(GOALS)}).assign(
             **row, **scalars
         )
-
-
-def _final(results: Study, rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Models with the last value of a column of their curves."""
-    return rows.assign(value=[float(results.curve(model, column)[1][-1]) for model in rows["model"]])
 
 
 def _with_self_evaluation(results: Study, rows: pd.DataFrame) -> pd.DataFrame:
@@ -434,7 +429,7 @@ def _sequence_predictable(context: Context) -> Judgement:
 
 @judge("pretraining-beats-chance", "seeds")
 def _pretraining_beats_chance(context: Context) -> Judgement:
-    losses = context.by_size(context.pretrained, "value")
+    losses = context.by_size(context.pretrained, "test_loss")
     text = ", ".join(_text(column) for column in losses.T)
     p = max(t_test(column, below=1.0) for column in losses.T)
     return Judgement(f"held-out loss {text} nats for {', '.join(context.sizes)}", True, p=p)
@@ -442,7 +437,7 @@ def _pretraining_beats_chance(context: Context) -> Judgement:
 
 @judge("pretraining-overfits", "seeds")
 def _pretraining_overfits(context: Context) -> Judgement:
-    rise = _rise(context.by_size(context.pretrained, "value"))
+    rise = _rise(context.by_size(context.pretrained, "test_loss"))
     text = f"rise of the held-out loss at {context.sizes[-1]} {_text(rise)} nats"
     p = t_test(rise, above=0)
     rises = {arm: _rise(losses) for arm, losses in _smaller_training_sets(context)}
@@ -464,8 +459,9 @@ def _smaller_training_sets(context: Context) -> Iterator[tuple[str, np.ndarray]]
         return
     models = context.ablations.models
     for arm in dict.fromkeys(a for a in models["arm"] if a.startswith("windows ")):
-        rows = _final(context.ablations, models[models["arm"] == arm], "test_loss")
-        if len(losses := context.by_size(rows, "value")) >= _FEWEST:
+        rows = context.ablations.ended(models[models["arm"] == arm], "test_loss")
+        sizes = [size for size in context.sizes if size in set(rows["size"])]  # the ends are enough
+        if len(losses := context.by_size(rows, "test_loss", sizes)) >= _FEWEST:
             yield arm, losses
 
 
@@ -474,17 +470,17 @@ def _smaller_training_sets(context: Context) -> Iterator[tuple[str, np.ndarray]]
 
 def _against_sampled(context: Context, arm: str, column: str) -> np.ndarray:
     """A curve's end in an ablation minus in the sampled arm, the same models, one value a seed."""
-    there = _final(context.ablations, context.ablations.finetuned(arm), column)
-    here = _final(context.study, context.study.finetuned(), column)
-    return _paired(there, here, "value", arm)
+    there = context.ablations.ended(context.ablations.finetuned(arm), column)
+    here = context.study.ended(context.study.finetuned(), column)
+    return _paired(there, here, column, arm)
 
 
 def _paired(there: pd.DataFrame, here: pd.DataFrame, column: str, arm: str) -> np.ndarray:
     """Difference of the models that two arms share, one mean a seed."""
-    both = there.merge(here, on=["size", "seed", "n_good"])
-    if both["seed"].nunique() < _FEWEST:
+    change = paired(there, here, column)
+    if change["seed"].nunique() < _FEWEST:
         raise _TooSmall(f"the arm {arm} is not published")
-    return (both[f"{column}_x"] - both[f"{column}_y"]).groupby(both["seed"]).mean().to_numpy()
+    return change.groupby("seed")[column].mean().to_numpy()
 
 
 @judge("maintenance-needed", "ablations")

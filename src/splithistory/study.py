@@ -522,8 +522,7 @@ def _numbers(found: Study) -> list[tuple[str, str, pd.Series]]:
     """Numbers that describe a model: (stage, quantity, series over (seed, size, n_good))."""
     index = ["seed", "size", "n_good"]
     pretrained = found.models[(found.models["stage"] == "pretrained") & (found.models["arm"] == "")]
-    last = {m: found.curve(m, "test_loss")[1][-1] for m in pretrained["model"]}
-    loss = pretrained.set_index(index)["model"].map(last)
+    loss = found.ended(pretrained, "test_loss").set_index(index)["test_loss"]
     summary = found.summary().set_index(index)
     return [("pretrained", "test_loss", loss)] + [("finetuned", q, summary[q]) for q in ("s", "op", "imp")]
 

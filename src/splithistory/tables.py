@@ -186,6 +186,10 @@ class Study:
         rows = self.curves[(self.curves["model"] == model) & (self.curves["column"] == column)]
         return rows["step"].to_numpy(), rows["value"].to_numpy()
 
+    def ended(self, rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
+        """Rows of `models` with the last value of columns of their curves (losses in nats)."""
+        return rows.assign(**{c: [float(self.curve(m, c)[1][-1]) for m in rows["model"]] for c in columns})
+
     @cached_property
     def _self_evaluation(self):
         return self.self_evaluation.groupby("model")
@@ -247,6 +251,13 @@ def by_goal(table: pd.DataFrame, column: str) -> dict[int, tuple[float, float]]:
     """
     values = table.groupby(["n_good", "seed"])[column].mean().unstack()
     return {n_good: t_interval(row) for n_good, row in values.iterrows()}
+
+
+def paired(there: pd.DataFrame, here: pd.DataFrame, column: str) -> pd.DataFrame:
+    """What is in both tables by size, seed and n_good, with the difference there − here of a column."""
+    keys = ["size", "seed", "n_good"]
+    both = there[[*keys, column]].merge(here[[*keys, column]], on=keys)
+    return both[keys].assign(**{column: both[f"{column}_x"] - both[f"{column}_y"]})
 
 
 def growth_by_goal(table: pd.DataFrame, column: str) -> dict[int, tuple[float, float]]:
