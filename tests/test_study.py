@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from splithistory import Recurrence, SplitHistory, split_history, study, tables
@@ -201,15 +200,6 @@ def test_decompositions_add_up_for_finetuned_models_and_for_pretrained_ones_on_e
     assert np.allclose(terms[parts].sum(axis=1) - terms["delta"], terms["op"], atol=1e-12)
 
 
-def test_t_interval_is_students():
-    mean, half = tables.t_interval([1.0, 2.0, 3.0])
-    assert mean == 2.0 and half == pytest.approx(4.302653 / np.sqrt(3), rel=1e-6)
-    with pytest.raises(
-        ValueError, match=r"values: shape \(1,\), allowed are at least two independent values"
-    ):
-        tables.t_interval([1.0])
-
-
 def test_a_finetuned_model_starts_from_its_own_pretrained_one_and_seeds_differ(tmp_path):
     profile = replace(TINY, seeds=(0, 1))
     store = Store(tmp_path)
@@ -243,14 +233,6 @@ def test_the_summary_holds_what_the_measure_says(tiny):
         assert row.wrong_parity == pytest.approx(measured.action_probs[:8].sum())
         low, high = measured.interval("imp")
         assert (row.imp_low, row.imp_high) == pytest.approx((low, high))
-
-
-def test_by_goal_averages_the_sizes_of_a_seed_before_it_compares_seeds():
-    rows = [(4, 0, "18k", 1.0), (4, 0, "53k", 3.0), (4, 1, "18k", 4.0), (4, 1, "53k", 8.0)]
-    table = pd.DataFrame(rows, columns=["n_good", "seed", "size", "x"])
-    assert tables.by_goal(table, "x") == {4: tables.t_interval([2.0, 6.0])}
-    assert tables.growth_by_goal(table, "x") == {4: tables.t_interval([2.0, 4.0])}
-    assert tables.growth_by_goal(table[table["size"] == "18k"], "x") == {}
 
 
 def test_sampled_op_is_the_mean_over_sets_with_its_t_interval(tiny):
