@@ -80,6 +80,11 @@ def test_a_waterfall_ends_where_its_terms_add_up_to():
     assert [t.get_text() for t in ax.texts] == ["0.500", "0.200", "0.100", "−0.050", "0.750"]
 
 
+def test_in_place_of_a_missing_figure_stands_why():
+    (ax,) = figures.nothing("no arm").axes
+    assert ax.texts[0].get_text() == "no arm" and not ax.axison
+
+
 def test_what_a_trend_could_have_shown_is_said_for_each_interval():
     said = figures.could_see([(0.0, 0.1), (0.5, 0.2)], 5)
     assert said == "true changes of 0.135, 0.271 would be told from none in 8 studies of 10"

@@ -144,6 +144,14 @@ def _arrow(ax, start, end, label, at) -> None:
     ax.text(*at, label, ha="center", va="center", color=INK, fontsize=10, style="italic")
 
 
+def nothing(why: str) -> plt.Figure:
+    """In place of a figure that a profile cannot have."""
+    fig, ax = plt.subplots(figsize=(5, 0.5))
+    ax.text(0.5, 0.5, why, ha="center")
+    ax.axis("off")
+    return fig
+
+
 def keep(fig: plt.Figure, name: str) -> None:
     """Glue a figure for the page to place with its caption (`{glue:figure}`), and close it."""
     from myst_nb import glue
