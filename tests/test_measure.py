@@ -1,11 +1,13 @@
 """Split-history measures against brute force, their identities, and their failures."""
 
+import doctest
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splithistory import Recurrence, SplitHistory, information, split_history
+from splithistory import Recurrence, SplitHistory, information, measure, split_history
 from splithistory.measure import Futures
 
 seeds = st.integers(0, 2**32 - 1)
@@ -105,6 +107,24 @@ def test_both_decompositions_add_up(seed, goal):
     imp = t["imp_success_rate"] + t["imp_within_success"] + t["imp_within_failure"]
     assert measured.op == pytest.approx(op, abs=1e-12)
     assert measured.imp == pytest.approx(imp, abs=1e-12)
+
+
+@pytest.mark.parametrize("goal", [(0,), (1, 3), (0, 1, 2, 4)])
+def test_identities_and_bounds_hold_for_ten_thousand_random_policies(goal):
+    rng = np.random.default_rng(len(goal))
+    world = rng.dirichlet(np.full(5, 0.5), size=(6, 4))
+    tables = rng.dirichlet(np.full(24, 0.2), size=10_000).reshape(-1, 6, 4)
+    many = Futures._unchecked(*measure._futures(tables, world))
+    t = many.decomposition(goal)
+    op = t["op_success_rate"] + t["op_within_success"] + t["op_within_failure"] - t["delta"]
+    imp = t["imp_success_rate"] + t["imp_within_success"] + t["imp_within_failure"]
+    assert op.shape == (10_000,) and np.abs(many.op - op).max() < 1e-12
+    assert np.abs(many.imp - imp).max() < 1e-12
+    assert (many.delta >= -1e-12).all() and (many.op >= many.implied_op(goal) - many.delta - 1e-12).all()
+    assert (many.imp >= t["imp_success_rate"] - 1e-12).all()
+    assert (t["imp_success_rate"] >= many.imp_min(goal) - 1e-12).all()
+    others = [k for k in range(5) if k not in goal]  # a goal and its complement have the same kl
+    assert np.abs(many.imp_min(goal) - many.imp_min(others)).max() < 1e-12
 
 
 @settings(max_examples=200)
@@ -251,6 +271,7 @@ def test_implied_op_and_imp_min_are_the_closed_forms_of_the_success_rates():
     assert measured.imp_min((0, 4)) == information.imp_min(s, s_prime)
 
 
+@pytest.mark.filterwarnings("ignore:imp. infinite")
 def test_the_sampled_procedure_never_pairs_a_history_with_itself():
     # two histories, a world that tells them apart for certain: each meets only the other's outcome
     def world(histories, actions):
@@ -284,6 +305,26 @@ def test_the_centre_of_the_interval_is_nearer_the_truth_than_the_biased_value():
     assert abs(centre - large.imp) < 0.5 * (value - large.imp)
 
 
+def test_the_corrected_value_is_the_centre_of_every_interval():
+    measured = SplitHistory([[8.0, 2.0], [1.0, 9.0]], np.eye(2)[[[0, 1], [1, 0]]] * 0.8 + 0.1)
+    for level in (0.5, 0.95):
+        assert measured.corrected("imp") == pytest.approx(np.mean(measured.interval("imp", level)))
+    assert 0 < measured.corrected("imp") < measured.imp
+
+
+def test_a_sampled_imp_that_is_infinite_says_so_and_how_many_futures_lack_an_outcome():
+    histories = np.arange(4)[:, None]
+    with pytest.warns(UserWarning, match="imp: infinite, for 4 of 4 counterfactual futures lack an outcome"):
+        measured = split_history(
+            histories, lambda h: h[:, 0], lambda h, a: np.eye(4)[a], n_actions=4, method="sampled", seed=0
+        )
+    assert np.isinf(measured.imp)
+
+
+def test_the_example_in_the_docstring_prints_what_it_says():
+    assert doctest.testmod(measure) == (0, len(doctest.DocTestFinder().find(split_history)[0].examples))
+
+
 def test_measurements_in_different_worlds_do_not_add_up():
     measured = split_history(WORLD.histories(50, 20, seed=1), WORLD.next_probs, WORLD)
     other = SplitHistory(measured.counts, np.roll(measured.world, 1, axis=0))
@@ -291,6 +332,7 @@ def test_measurements_in_different_worlds_do_not_add_up():
         measured + other
 
 
+@pytest.mark.filterwarnings("ignore:imp. infinite")
 @pytest.mark.parametrize(("condition", "op"), [("action", -np.log(2)), ("history", 0.0)])
 def test_the_sampled_procedure_takes_the_condition_too(condition, op):
     # a coin is thrown and the world shows it: known once the action is, open when the history is

@@ -116,6 +116,15 @@ def texts():
         yield from (Path(folder, name) for name in files if Path(name).suffix in written)
 
 
+def test_the_readme_measures_a_policy_as_it_says():
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf8"), flags=re.S)
+    found = {}
+    exec(example, found)  # it prints what its comment says
+    measured = found["measured"]
+    said = [round(v, 2) for v in (measured.op, measured.imp, measured.success([0]))]
+    assert said == [0.46, 0.46, 0.80] and "0.46 nats each, 0.80" in example
+
+
 def test_no_file_names_the_place_it_was_written_in():
     # Put together here, so that this file does not name them either.
     places = ["/" + "work/", ".." + "/shared", "/" + "opt/", "file:" + "///", "/" + "root/"]

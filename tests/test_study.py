@@ -104,7 +104,8 @@ def test_published_tables_are_read_back_as_they_were(tiny, tmp_path, monkeypatch
     for name in tables.Study._TABLES:
         assert getattr(read, name).equals(getattr(tiny[1], name)), name
     assert read.manifest["command"] == "the command"
-    assert set(read.manifest["files"]) == {f"{name}.parquet" for name in tables.Study._TABLES}
+    expected = {*tables.Study._TABLES, "measures"}
+    assert set(read.manifest["files"]) == {f"{name}.parquet" for name in expected}
 
 
 def test_published_tables_that_were_altered_are_refused(tiny, tmp_path, monkeypatch):
@@ -233,6 +234,16 @@ def test_the_summary_holds_what_the_measure_says(tiny):
         assert row.wrong_parity == pytest.approx(measured.action_probs[:8].sum())
         low, high = measured.interval("imp")
         assert (row.imp_low, row.imp_high) == pytest.approx((low, high))
+
+
+def test_published_measures_are_those_that_the_tables_of_counts_give(tiny, tmp_path):
+    tiny[1].publish(tmp_path / "published", "command")
+    published = tables.Study.read(tmp_path / "published")
+    assert published.measures_file is not None
+    for temperature in (0.0, 1.0):
+        assert published.summary(temperature=temperature).equals(tiny[1].summary(temperature=temperature))
+    assert set(published.measures["model"]) == set(tiny[1].models["model"])  # the generator, too
+    assert published.measures[["op_low", "op_high", "imp_low", "imp_high"]].notna().all(axis=None)
 
 
 def test_sampled_op_is_the_mean_over_sets_with_its_t_interval(tiny):

@@ -299,6 +299,26 @@ def test_a_collapse_behind_a_falling_loss_is_divergence_too(settings):
         reinforce(SMALL, config, weights, [0])
 
 
+def test_a_loss_that_nothing_trains_may_grow_but_not_be_nan():
+    log = _Log(2, 1, ["seed 0"], "stage", None, dict)
+    log.untrained = ("even_loss",)
+    assert log._checked(1, "even_loss", [60.0]) == [60.0]
+    for what, value in (("even_loss", float("nan")), ("train_loss", 60.0)):
+        with pytest.raises(Diverged, match=what):
+            log._checked(1, what, [value])
+
+
+def test_an_unmaintained_loss_is_allowed_to_grow_and_only_that():
+    weights = {
+        k: 8 * v for k, v in starting_weights([0]).items()
+    }  # so sure of itself that it errs by 50 nats
+    config = replace(TUNE, updates=2, rate=1e-6, maintenance_rate=1e-6)
+    alone = reinforce(SMALL, replace(config, maintenance="none"), weights, [0])
+    assert alone.curves["even_loss"].max() > 50
+    with pytest.raises(Diverged, match="even_loss"):
+        reinforce(SMALL, config, weights, [0])
+
+
 def test_a_policy_that_is_ruined_by_its_last_update_is_not_handed_out():
     config = replace(SHORT, steps=1, rate=1e38, warmup=1, evaluations=1)
     with pytest.raises(

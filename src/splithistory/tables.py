@@ -52,6 +52,7 @@ class Study:
     manifest: dict
     published: bool = False
     weight_files: dict[int, Path] = field(default_factory=dict)  # of the models whose weights are at hand
+    measures_file: Path | None = None  # of published `measures`
 
     _TABLES = ("models", "curves", "counts", "sampled", "self_evaluation", "calibration", "runs")
 
@@ -61,6 +62,8 @@ class Study:
         manifest = checked_manifest(folder)
         tables = (pd.read_parquet(folder / f"{table}.parquet") for table in cls._TABLES)
         study = cls(*tables, manifest, published=True)
+        if "measures.parquet" in manifest["files"]:
+            study.measures_file = folder / "measures.parquet"
         for row in study.models.itertuples():
             if f"weights/{row.run}.safetensors" in manifest["files"]:
                 study.weight_files[row.model] = folder / "weights" / f"{row.run}.safetensors"
@@ -93,14 +96,30 @@ class Study:
     def summary(self, arm: str = "sampled", *, temperature: float = 0.0) -> pd.DataFrame:
         """An arm's finetuned models measured, each on its own goal: a row a model, information in nats.
 
-        Columns of `models`, then s, op, imp and gap = op − implied_op (each with _low and _high, a 95 %
-        interval over the draw of histories), implied_op, delta, s_prime, imp_min and wrong_parity,
-        the rate of even tokens played at odd positions.
+        Columns of `models`, then those of `measures`.
         """
+        rows = self.finetuned(arm)
+        if rows.empty:
+            return pd.DataFrame()
+        measures = self.measures[self.measures["temperature"] == temperature]
+        return rows.merge(measures.drop(columns="temperature"), on="model")
+
+    @cached_property
+    def measures(self) -> pd.DataFrame:
+        """Every model measured, at temperature 0 and 1: model, temperature, then information in nats.
+
+        op and imp (each with _low and _high, a 95 % interval over the draw of histories), delta, wrong_parity
+        (the rate of even tokens played at odd positions); for finetuned models, on their own goal, also s and
+        gap = op − implied_op with intervals, implied_op, s_prime and imp_min.
+        """
+        if self.measures_file is not None:
+            return pd.read_parquet(self.measures_file)
         rows = []
-        for row in self.finetuned(arm).itertuples(index=False):
-            measured = self.measured(row.model, temperature=temperature)
-            rows.append({**row._asdict(), **_scalars(measured, GOALS[row.n_good])})
+        for row in self.models.itertuples():
+            for temperature in (0.0, 1.0):
+                measured = self.measured(row.model, temperature=temperature)
+                scalars = _scalars(measured, GOALS[row.n_good] if row.n_good else None)
+                rows.append({"model": row.model, "temperature": temperature} | scalars)
         return pd.DataFrame(rows)
 
     def decompositions(self, arm: str = "sampled") -> pd.DataFrame:
@@ -207,6 +226,8 @@ class Study:
         with whole_folder(Path(folder)) as temporary:
             for name in self._TABLES:
                 getattr(self, name).to_parquet(temporary / f"{name}.parquet", index=False, compression="zstd")
+            if len(self.counts):  # a profile may keep the curves only
+                self.measures.to_parquet(temporary / "measures.parquet", index=False, compression="zstd")
             for row in self.models[self.models["model"].isin(weights)].itertuples():
                 if row.model in self.weight_files:
                     (temporary / "weights").mkdir(exist_ok=True)
@@ -217,22 +238,19 @@ class Study:
 
 
 def _scalars(measured: SplitHistory, goal) -> dict[str, float]:
-    def quantities(futures):
-        gap = futures.op - futures.implied_op(goal)
-        return np.stack([futures.success(goal), futures.op, futures.imp, gap], -1)
-
-    low, high = measured.interval(quantities)
-    scalars = {}
-    for name, *values in zip(("s", "op", "imp", "gap"), quantities(measured), low, high, strict=True):
-        scalars |= zip((name, f"{name}_low", f"{name}_high"), values, strict=True)
-    world = Recurrence()
-    return scalars | {
-        "implied_op": measured.implied_op(goal),
-        "delta": measured.delta,
-        "s_prime": measured.counterfactual_success(goal),
-        "imp_min": measured.imp_min(goal),
-        "wrong_parity": float(measured.action_probs[: world.alphabet].sum()),
-    }
+    """A row of `measures`; goal: None for a model that has none."""
+    quantities = {"op": lambda f: f.op, "imp": lambda f: f.imp}
+    scalars = {"delta": measured.delta}
+    scalars["wrong_parity"] = float(measured.action_probs[: Recurrence().alphabet].sum())
+    if goal is not None:
+        quantities |= {"s": lambda f: f.success(goal), "gap": lambda f: f.op - f.implied_op(goal)}
+        scalars["implied_op"] = measured.implied_op(goal)
+        scalars["s_prime"] = measured.counterfactual_success(goal)
+        scalars["imp_min"] = measured.imp_min(goal)
+    ends = measured.interval(lambda f: np.stack([of(f) for of in quantities.values()], -1))
+    for (name, of), low, high in zip(quantities.items(), *ends, strict=True):
+        scalars |= {name: of(measured), f"{name}_low": low, f"{name}_high": high}
+    return scalars
 
 
 def t_interval(values, level: float = 0.95) -> tuple[float, float]:

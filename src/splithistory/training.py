@@ -212,6 +212,7 @@ def reinforce(
     names = [f"seed {s} of goal {set(config.goal)}" for s in seeds]
     held_out_row = lambda: scene.evaluate(learner.weights())  # noqa: E731
     log = _Log(config.updates, config.evaluations, names, "reinforcement", progress, held_out_row)
+    log.untrained = ("even_loss",) if config.maintenance == "none" else ()
     return _Loop(config.updates, update, learners, scene.streams, log).run(state, keep)
 
 
@@ -511,6 +512,7 @@ class _Log:
         self.total, self.names, self.stage, self.progress = total, names, stage, progress
         self.evaluate = evaluate
         self.due = {round(total * (i + 1) / rows) for i in range(rows)}
+        self.untrained: tuple[str, ...] = ()  # losses that may grow without end, and training be sound
         self.waiting: list[tuple[int, dict[str, torch.Tensor]]] = []
         self.seen: dict[str, list[np.ndarray]] = {}  # since the last row
         self.rows: list[dict[str, np.ndarray]] = []
@@ -537,7 +539,8 @@ class _Log:
     def _checked(self, step: int, what: str, value) -> np.ndarray:
         """The value as an array (E,); raises Diverged at the first loss that is NaN or too large."""
         values = torch.as_tensor(value).double().cpu().numpy()
-        bad = ~(np.abs(values) < _EXPLODED) & what.endswith("loss")
+        limit = np.inf if what in self.untrained else _EXPLODED
+        bad = ~(np.abs(values) < limit) & what.endswith("loss")
         if bad.any():
             e = int(bad.argmax())
             where = f"member {e} ({self.names[e]}) is {values[e]:.4g} nats at step {step}"

@@ -5,6 +5,7 @@ kind, architecture, seed and every setting, and the specification of the run it 
 """
 
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -197,9 +198,11 @@ def measure_tables(
 
 def _sampled_row(policy, world: Recurrence, repeat: int, set_size: int) -> dict:
     histories = _set(world, repeat, set_size)
-    futures = split_history(
-        histories, policy, world, method="sampled", seed=[HISTORY_SEED, *b"draw", repeat + 1]
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # an infinite Imp is in the table, for all to see
+        futures = split_history(
+            histories, policy, world, method="sampled", seed=[HISTORY_SEED, *b"draw", repeat + 1]
+        )
     row = {"repeat": repeat, "op": futures.op, "imp": futures.imp}
     row |= {f"f{k}": share for k, share in enumerate(futures.outcome_probs)}
     mean = futures.action_probs @ futures.counterfactual_probs
