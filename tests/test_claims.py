@@ -339,6 +339,13 @@ def smaller_sets(growth):
     return ablated(windows_4096={"test_loss": rising(growth)}, windows_65536={"test_loss": rising(-0.05)})
 
 
+def test_a_training_set_of_one_size_alone_does_not_enter_the_claim_on_overfitting():
+    whole = smaller_sets(0.2)
+    only_small = whole.models[(whole.models["arm"] != "windows 65536") | (whole.models["size"] == "18k")]
+    context = claims.Context(planted(), replace(whole, models=only_small))
+    assert [arm for arm, _ in claims._smaller_training_sets(context)] == ["windows 4096"]
+
+
 def failures(smallest, largest, accuracy=1.0):
     """What success loses at two weights, and accuracy as a share of that."""
 

@@ -442,7 +442,7 @@ def _pretraining_overfits(context: Context) -> Judgement:
     p = t_test(rise, above=0)
     rises = {arm: _rise(losses) for arm, losses in _smaller_training_sets(context)}
     if not rises:
-        return Judgement(f"{text}; the ablations are not published", True, None, p)
+        return Judgement(f"{text}; no smaller training set is published", True, None, p)
     text += "".join(f"; {arm} {_text(values)}" for arm, values in rises.items())
     # the claim may hold at any of them: Bonferroni
     smaller = min(1.0, len(rises) * min(t_test(values, above=0) for values in rises.values()))
@@ -460,7 +460,9 @@ def _smaller_training_sets(context: Context) -> Iterator[tuple[str, np.ndarray]]
     models = context.ablations.models
     for arm in dict.fromkeys(a for a in models["arm"] if a.startswith("windows ")):
         rows = context.ablations.ended(models[models["arm"] == arm], "test_loss")
-        sizes = [size for size in context.sizes if size in set(rows["size"])]  # the ends are enough
+        sizes = [size for size in context.sizes if size in set(rows["size"])]
+        if len(sizes) < 2 or sizes[-1] != context.sizes[-1]:
+            continue  # says nothing of the largest size against another
         if len(losses := context.by_size(rows, "test_loss", sizes)) >= _FEWEST:
             yield arm, losses
 
