@@ -176,8 +176,7 @@ class Context:
     @cached_property
     def pretrained(self) -> pd.DataFrame:
         """The models that finetuning starts from, with their final held-out loss (nats)."""
-        rows = self.study.models[self.study.models["stage"] == "pretrained"]
-        return self.study.ended(rows[rows["arm"] == ""], "test_loss")
+        return self.study.ended(self.study.pretrained(), "test_loss")
 
     @cached_property
     def measured(self) -> dict[int, SplitHistory]:
@@ -459,7 +458,7 @@ def _smaller_training_sets(context: Context) -> Iterator[tuple[str, np.ndarray]]
         return
     models = context.ablations.models
     for arm in dict.fromkeys(a for a in models["arm"] if a.startswith("windows ")):
-        rows = context.ablations.ended(models[models["arm"] == arm], "test_loss")
+        rows = context.ablations.ended(context.ablations.pretrained(arm), "test_loss")
         sizes = [size for size in context.sizes if size in set(rows["size"])]
         if len(sizes) < 2 or sizes[-1] != context.sizes[-1]:
             continue  # says nothing of the largest size against another

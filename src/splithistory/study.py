@@ -521,8 +521,7 @@ def compare(retrained: Study, found: Study) -> tuple[list[str], list[str]]:
 def _numbers(found: Study) -> list[tuple[str, str, pd.Series]]:
     """Numbers that describe a model: (stage, quantity, series over (seed, size, n_good))."""
     index = ["seed", "size", "n_good"]
-    pretrained = found.models[(found.models["stage"] == "pretrained") & (found.models["arm"] == "")]
-    loss = found.ended(pretrained, "test_loss").set_index(index)["test_loss"]
+    loss = found.ended(found.pretrained(), "test_loss").set_index(index)["test_loss"]
     summary = found.summary().set_index(index)
     return [("pretrained", "test_loss", loss)] + [("finetuned", q, summary[q]) for q in ("s", "op", "imp")]
 

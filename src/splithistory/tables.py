@@ -93,6 +93,10 @@ class Study:
         """The rows of `models` that an arm of reinforcement trained."""
         return self.models[(self.models["stage"] == "finetuned") & (self.models["arm"] == arm)]
 
+    def pretrained(self, arm: str = "") -> pd.DataFrame:
+        """The rows of `models` that were pretrained: those that finetuning starts from, or an ablation."""
+        return self.models[(self.models["stage"] == "pretrained") & (self.models["arm"] == arm)]
+
     def summary(self, arm: str = "sampled", *, temperature: float = 0.0) -> pd.DataFrame:
         """An arm's finetuned models measured, each on its own goal: a row a model, information in nats.
 
