@@ -8,11 +8,13 @@ turns; a ratio says how many times better ours is (more a second, or fewer secon
 
 import argparse
 import sys
+import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import geometric_mean, median
 from subprocess import CalledProcessError
+from tempfile import TemporaryDirectory
 
 import exact
 import jacobian
@@ -20,8 +22,9 @@ import torch
 from table import device_name, row, shown, write
 from throughput import matrix_peak, precisions, rates, thread_counts, training_flops
 
+from splithistory import study
 from splithistory.grid import default_workers
-from splithistory.store import provenance
+from splithistory.store import Store, provenance
 from splithistory.study import PROFILES, SIZES
 from splithistory.training import Pretraining
 from splithistory.transformer import Architecture
@@ -37,7 +40,7 @@ class Settings:
     sizes: models that train; rounds: turns that each competitor gets; seconds: length of one turn of
     training; windows: training set; peak_seconds: time for each matrix size; histories: for the exact
     measure; pairs: histories of which all pairs are taken for the post's procedure; widths, depths: of the
-    residual blocks whose differential measures are timed.
+    residual blocks whose differential measures are timed; profile: the study that a GPU does whole.
     """
 
     sizes: tuple[str, ...] = ("18k", "53k", "144k", "402k")
@@ -49,6 +52,7 @@ class Settings:
     pairs: int = 2000
     widths: tuple[int, ...] = jacobian.WIDTHS
     depths: tuple[int, ...] = jacobian.DEPTHS
+    profile: str = "post"
 
 
 QUICK = Settings(
@@ -61,6 +65,7 @@ QUICK = Settings(
     pairs=50,
     widths=(16, 128, 256),
     depths=(1,),
+    profile="smoke",
 )
 
 
@@ -74,7 +79,7 @@ def main(argv=None) -> int:
         print(shown(report))
         if not args.quick:
             print(f"written: {write(report, args.results)}")
-    except (RuntimeError, OSError, CalledProcessError) as error:
+    except (RuntimeError, ValueError, OSError, CalledProcessError) as error:
         return _complain(error, 1)
     return 0
 
@@ -88,7 +93,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="bench", description=__doc__.splitlines()[0])
-    parser.add_argument("--device", type=_device, default="cpu", help="cpu (default), or cuda: only training")
+    parser.add_argument("--device", type=_device, default="cpu", help="cpu (default), or cuda: training only")
     parser.add_argument(
         "--results", type=Path, default=RESULTS, help="folder of the file (default: %(default)s)"
     )
@@ -118,7 +123,10 @@ def measure(settings: Settings, device: str) -> dict:
     name, config = device_name(device, cores), pretraining(settings)
     rows = _training(settings, config, device, 1 if device == "cuda" else cores)
     jacobians = {}
-    if device == "cpu":
+    if device == "cuda":
+        _say(f"study {settings.profile}")
+        rows.append(study_row(settings.profile, device))
+    else:
         _say("exact measure")
         rows += measure_rows(exact.measured(settings.histories, settings.pairs, settings.rounds), settings)
         _say("differential measures")
@@ -153,8 +161,9 @@ def _training(settings: Settings, config: Pretraining, device: str, processes: i
         for name in ("float32", "bfloat16")
     }
     found = {size: _rates(size, config, device, processes, settings) for size in settings.sizes}
-    rows = [r for name in precisions(config) for r in throughput_rows(name, found)]
-    return rows + peak_rows(peaks) + [r for n in precisions(config) for r in share_rows(n, found, peaks)]
+    formats, on = precisions(config), " on a GPU" if device == "cuda" else ""
+    rows = [r for name in formats for r in throughput_rows(name, found, on)]
+    return rows + peak_rows(peaks) + [r for name in formats for r in share_rows(name, found, peaks, on)]
 
 
 def _rates(size: str, config: Pretraining, device: str, processes: int, settings: Settings) -> dict:
@@ -170,18 +179,18 @@ def _rates(size: str, config: Pretraining, device: str, processes: int, settings
     return {**ours, "other": found[best], "threads": best, "processes": processes, "members": members}
 
 
-def throughput_rows(precision: str, found: dict) -> list[dict]:
+def throughput_rows(precision: str, found: dict, on: str = "") -> list[dict]:
     """Training throughput at each size, and its geometric mean (whose range is that of the ranges)."""
+    what = {"unit": "samples/s"}
     rows = [
-        row(f"training {size}, {precision}", r[precision], r["other"], unit="samples/s", note=_conditions(r))
+        row(f"training{on} {size}, {precision}", r[precision], r["other"], note=_conditions(r), **what)
         for size, r in found.items()
     ]
 
     def mean(who):  # of the minima, of the medians, of the maxima: three rounds whose median is the second
         return [geometric_mean([r[column] for r in rows]) for column in (f"{who}_min", who, f"{who}_max")]
 
-    name = f"training, geometric mean, {precision}"
-    return [*rows, row(name, mean("ours"), mean("other"), unit="samples/s")]
+    return [*rows, row(f"training{on}, geometric mean, {precision}", mean("ours"), mean("other"), **what)]
 
 
 def _conditions(r: dict) -> str:
@@ -197,7 +206,7 @@ def peak_rows(peaks: dict) -> list[dict]:
     ]
 
 
-def share_rows(precision: str, found: dict, peaks: dict) -> list[dict]:
+def share_rows(precision: str, found: dict, peaks: dict, on: str = "") -> list[dict]:
     """What a training process gets out of the machine at each size; the ratio is its share of the peak."""
     rows = []
     for size, r in found.items():
@@ -205,8 +214,17 @@ def share_rows(precision: str, found: dict, peaks: dict) -> list[dict]:
         achieved = [rate * flops / r["processes"] / 1e9 for rate in r[precision]]
         note = f"a process; {flops:,} operations a sample; other: float32 peak"
         peak = [peaks["float32"] / 1e9]
-        rows.append(row(f"arithmetic {size}, {precision}", achieved, peak, unit="GFLOP/s", note=note))
+        rows.append(row(f"arithmetic{on} {size}, {precision}", achieved, peak, unit="GFLOP/s", note=note))
     return rows
+
+
+def study_row(profile: str, device: str) -> dict:
+    """Wall time of a whole study from nothing: data, training, measuring, every run in a store."""
+    with TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        runs = study.run(PROFILES[profile], Store(folder), device=device, quiet=True)
+        seconds = time.perf_counter() - start
+    return row(f"study {profile} on a GPU", [seconds], unit="s", note=f"{runs} runs, trained and measured")
 
 
 # --- measuring ------------------------------------------------------------------------------------------

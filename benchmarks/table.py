@@ -14,6 +14,8 @@ from splithistory.store import write_whole
 TARGETS = {
     "training, geometric mean, bfloat16": ("ratio", "at least", 3.0),
     "arithmetic 402k, bfloat16": ("ratio", "at least", 0.55),
+    "training on a GPU, geometric mean, bfloat16": ("ratio", "at least", 50.0),
+    "study post on a GPU": ("ours", "at most", 60.0),
     "exact measure": ("ours", "at most", 3.0),
     "exact measure, peak memory": ("ours", "at most", 1.0),
     "exact measure, growth with histories": ("ours", "at most", 1.1),

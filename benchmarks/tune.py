@@ -9,10 +9,11 @@ import sys
 import pandas as pd
 import torch
 
+from splithistory.engine import Diverged
 from splithistory.store import write_whole
 from splithistory.study import SIZES, results_root
 from splithistory.tables import GOALS
-from splithistory.training import Diverged, Pretraining, Reinforcement, pretrain, reinforce
+from splithistory.training import Pretraining, Reinforcement, pretrain, reinforce
 from splithistory.transformer import Architecture
 
 SEED = 100

@@ -6,10 +6,14 @@ from pathlib import Path
 import jupytext
 import matplotlib
 import pytest
+from hypothesis import settings
 
 from splithistory.chapters import UNCOMPARED
 
 ROOT = Path(__file__).resolve().parents[1]
+
+settings.register_profile("untimed", deadline=None)  # how fast anything is, is not tested
+settings.load_profile("untimed")
 
 
 def pytest_collectstart(collector):

@@ -11,7 +11,7 @@ import torch
 from conftest import ROOT
 from torch.utils.flop_counter import FlopCounterMode
 
-from splithistory import Recurrence, split_history
+from splithistory import Recurrence, split_history, study
 from splithistory.study import SIZES
 from splithistory.transformer import Architecture, initialise, logits
 
@@ -125,6 +125,24 @@ def test_targets_are_met_at_the_bound_and_missed_beyond(name):
     assert met == [True, False]
 
 
+ON_A_GPU = {name for name in table.TARGETS if "GPU" in name}
+
+
+def test_rows_of_a_gpu_have_names_and_targets_of_their_own(report, monkeypatch):
+    found = {"18k": {"other": [1.0], "threads": 1, "processes": 1, "members": 15, "bfloat16": [60.0]}}
+    rows = bench.throughput_rows("bfloat16", found, " on a GPU")
+    rows += bench.share_rows("bfloat16", found, {"float32": 2e9}, " on a GPU")
+    assert not {row["name"] for row in rows} & {row["name"] for row in report["rows"]}
+    assert [(row["name"], row["met"]) for row in rows if row["target"]] == [
+        ("training on a GPU, geometric mean, bfloat16", True)
+    ]
+    tiny = {"steps": 2, "batch": 8, "train_size": 16, "test_size": 8, "evaluations": 1}
+    profile = study.Profile(("18k",), (0,), arms={}, pretraining=tiny, measured=False)
+    monkeypatch.setitem(bench.PROFILES, "post", profile)
+    took = bench.study_row("post", "cpu")
+    assert took["name"] in ON_A_GPU and 0 < took["ours"] and took["note"].startswith("1 runs")
+
+
 @pytest.fixture
 def report():
     """A report of made-up measurements."""
@@ -145,7 +163,7 @@ def report():
 
 def test_rows_from_measurements(report):
     rows = {row["name"]: row for row in report["rows"]}
-    assert len(rows) == len(report["rows"]) and set(table.TARGETS) <= set(rows)
+    assert len(rows) == len(report["rows"]) and set(table.TARGETS) - ON_A_GPU <= set(rows)
     assert rows["training, geometric mean, float32"]["ratio"] == pytest.approx(8)  # of 4 and 16
     assert rows["training, geometric mean, bfloat16"]["ratio"] == pytest.approx(8)  # of 2 and 32
     assert rows["matrix peak, bfloat16"]["ratio"] == 2
@@ -204,5 +222,5 @@ def test_quick_run_measures_everything_and_keeps_nothing(monkeypatch, capsys):
     assert bench.main(["--quick"]) == 0
     said = capsys.readouterr().out
     largest = {"arithmetic 402k, bfloat16"}  # a quick try trains the smallest size only
-    rows = {"training 18k, float32", "arithmetic 18k", *table.TARGETS} - largest
+    rows = {"training 18k, float32", "arithmetic 18k", *table.TARGETS} - largest - ON_A_GPU
     assert [name for name in rows if name not in said] == []

@@ -3,7 +3,9 @@
 import os
 import signal
 import socket
+import threading
 import time
+from concurrent.futures import CancelledError
 
 import pytest
 from distributed import LocalCluster
@@ -88,9 +90,48 @@ def test_without_workers_and_scheduler_jobs_are_done_here_as_listed(tmp_path):
     assert Starts(tmp_path).pids("short") == [os.getpid()]
 
 
-def test_a_negative_number_of_workers_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="workers: given -1, allowed is an integer >= 0"):
-        run([job("a"), job("c")], Write(tmp_path), workers=-1)
+MEETING = threading.Barrier(2, timeout=30)
+
+
+class Meets(Write):
+    """As Write; jobs x and y end only if both run at a time, in this process."""
+
+    def __call__(self, payload, report):
+        if payload in "xy":
+            MEETING.wait()
+        super().__call__(payload, report)
+
+
+def test_jobs_in_threads_run_side_by_side_in_this_process_each_after_what_it_needs(tmp_path):
+    run([job("a"), job("b", "a"), job("x"), job("y")], Meets(tmp_path), threads=2, quiet=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "x", "y"]
+
+
+class GoesOn(Write):
+    """As Write; job `endless` reports until it is stopped, and leaves a note of that."""
+
+    def __call__(self, payload, report):
+        if payload == "endless":
+            try:
+                for _ in range(1200):
+                    report(0.5, "on and on")
+                    time.sleep(0.05)
+            except CancelledError:
+                payload = "stopped"
+        super().__call__(payload, lambda *_: None)
+
+
+def test_jobs_in_threads_stop_when_another_fails(tmp_path):
+    with pytest.raises(RuntimeError, match="bad: cannot be done"):
+        run([job("endless"), job("bad")], GoesOn(tmp_path), threads=2, quiet=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["stopped"]
+
+
+@pytest.mark.parametrize("wanted", [{"workers": -1}, {"threads": 0}])
+def test_a_number_of_workers_or_threads_that_cannot_be_is_refused(tmp_path, wanted):
+    with pytest.raises(ValueError, match=r"given (-1|0), allowed is an integer >= [01]"):
+        run([job("a"), job("c")], Write(tmp_path), **wanted)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_job_that_fails_on_a_worker_prints_no_traceback_of_its_own(tmp_path, capfd):

@@ -81,7 +81,7 @@ def test_the_highest_success_rate_is_a_baseline_that_prefers_large_goals():
     assert list(GOALS)[scores(measured, GOALS.values(), "success").argmax()] == 6
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 10**6), st.booleans())
 def test_no_goal_beats_the_one_found_without_a_list(seed, uniform):
     futures = random_futures(seed)

@@ -16,6 +16,7 @@ from rattler import MatchSpec
 FLOORS = {
     "information": 0,
     "differential": 1,
+    "engine": 1,
     "estimators": 1,
     "measure": 1,
     "recurrence": 1,

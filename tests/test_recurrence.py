@@ -76,7 +76,6 @@ def test_ceilings_are_those_of_the_best_action_in_each_class(goal, odd, every):
 
 
 @given(st.integers(0, 10**6), st.sampled_from(GOALS), st.sampled_from([0.05, 1.0]))
-@settings(deadline=None)  # the first case computes the class shares
 def test_no_policy_leaves_the_range_of_op_at_its_success_rate(seed, goal, concentration):
     probs = np.random.default_rng(seed).dirichlet(np.full(16, concentration), 16)
     policy = SplitHistory(WORLD.class_shares()[:, None] * probs, WORLD.table)

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from splithistory import Recurrence, SplitHistory, split_history, study, tables
 from splithistory.information import entropy, kl
 from splithistory.store import Store, key
-from splithistory.worker import HISTORY_SEED
+from splithistory.worker import HISTORY_SEED, Worker
 
 TINY = study.Profile(
     ("18k",),
@@ -56,6 +57,51 @@ def test_a_key_changes_with_everything_that_changes_the_weights():
 
 def test_a_second_run_finds_everything_done(tiny):
     assert study.run(TINY, tiny[0]) == 0
+
+
+@pytest.mark.parametrize(
+    ("device", "workers", "message"),
+    [
+        ("tpu", 0, "device: given 'tpu', allowed on this machine: cpu, cuda"),
+        ("cuda", 2, "device: given 'cuda' with workers or a scheduler, allowed is one or the other"),
+    ],
+)
+def test_a_device_that_is_not_there_or_not_alone_is_refused(device, workers, message, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(ValueError, match=message):
+        study.run(TINY, Store(tmp_path / "new"), device=device, workers=workers)
+    assert not (tmp_path / "new").exists()
+
+
+TAKEN = []
+
+
+class OnCpu(Worker):
+    """This machine has no GPU: what is planned for one is done without."""
+
+    def __init__(self, root, device):
+        assert device == "cuda"
+        super().__init__(root)
+
+    def __call__(self, specs, report):
+        TAKEN.append((specs[0]["kind"], len(specs)))
+        super().__call__(specs, report)
+
+
+def test_on_a_gpu_all_members_of_a_size_and_arm_train_at_once_and_every_run_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(study, "Worker", OnCpu)
+    store = Store(tmp_path)
+    n_runs = study.run(BOTH, store, device="cuda", quiet=True)
+    assert n_runs == len(study.jobs(BOTH)) and all(job.payload in store for job in study.jobs(BOTH))
+    assert sorted(t for t in TAKEN if t[0] != "measure") == [("pretrain", 2)] + [("reinforce", 6)] * 2
+    assert len(study.collect(BOTH, store).models) == len(study.models(BOTH))
+
+
+def test_a_run_on_a_gpu_says_on_which(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"a {device} device")
+    assert Worker(tmp_path, device="cuda")._made()["machine"].endswith(", a cuda device")
+    assert "a cuda device" not in Worker(tmp_path)._made()["machine"]
 
 
 def test_the_plan_counts_what_is_done_and_what_is_not(tiny, tmp_path):

@@ -7,17 +7,15 @@ import pytest
 import torch
 
 from splithistory import Recurrence, split_history
+from splithistory.engine import Diverged
 from splithistory.training import (
     MAINTENANCE,
     TEST_SEED,
-    Diverged,
     Pretraining,
     Reinforcement,
     _data_seed,
     _draws,
-    _Log,
     _Scene,
-    _schedule,
     action_logits,
     as_policy,
     choose,
@@ -216,15 +214,9 @@ def test_every_kind_of_maintenance_trains_in_its_own_way(first, second):
         assert differ(*trained)
 
 
-def test_the_rate_warms_up_to_its_peak_and_falls_along_a_cosine_to_a_tenth():
-    rates = [_schedule(step, 100, 10) for step in range(1, 101)]
-    assert rates[0] == 0.1 and rates[9] == 1.0 and rates[-1] == pytest.approx(0.1)
-    assert rates[54] == pytest.approx(0.55, abs=0.02) and (np.diff(rates[9:]) <= 0).all()
-
-
 def test_the_reinforcement_loss_is_unbiased_for_its_expectation():
     world, config = Recurrence(), replace(TUNE, batch=256, rollouts=400, dropout=0.0)
-    scene = _Scene(world, config, SMALL, [0], "cpu")
+    scene = _Scene(world, [config], SMALL, [0], "cpu")
     weights = {k: 2 * v for k, v in initialise(SMALL, [0]).items()}  # far from uniform
     loss = scene.loss(weights)[0].item()
     index = torch.randint(config.pool, (config.batch,), generator=stream([0, *config.goal], "order"))
@@ -233,9 +225,9 @@ def test_the_reinforcement_loss_is_unbiased_for_its_expectation():
     success = world.table[world.classes(histories)][:, :, list(config.goal)].sum(-1)
     expected = -(probs * success * np.log(probs)).sum(1).mean()
     assert loss == pytest.approx(expected, rel=0.02)
-    exact = _Scene(world, replace(config, arm="exact"), SMALL, [0], "cpu")
+    exact = _Scene(world, [replace(config, arm="exact")], SMALL, [0], "cpu")
     assert exact.loss(weights)[0].item() == pytest.approx(expected, rel=1e-5)
-    punished = _Scene(world, replace(config, arm="exact", failure_weight=0.5), SMALL, [0], "cpu")
+    punished = _Scene(world, [replace(config, arm="exact", failure_weight=0.5)], SMALL, [0], "cpu")
     expected += 0.5 * (probs * (1 - success) * np.log(probs)).sum(1).mean()
     assert punished.loss(weights)[0].item() == pytest.approx(expected, rel=1e-4)
 
@@ -243,7 +235,7 @@ def test_the_reinforcement_loss_is_unbiased_for_its_expectation():
 def test_windows_of_acted_histories_show_the_past_the_action_and_an_outcome_of_the_world():
     world = Recurrence()
     config = replace(TUNE, maintenance="acted", maintenance_batch=4000, batch=4000, pool=4000)
-    scene = _Scene(world, config, SMALL, [0], "cpu")
+    scene = _Scene(world, [config], SMALL, [0], "cpu")
     weights = {k: 2 * v for k, v in initialise(SMALL, [0]).items()}
     windows = scene.loss(weights)[1][0].numpy()
     known = {
@@ -258,7 +250,7 @@ def test_windows_of_acted_histories_show_the_past_the_action_and_an_outcome_of_t
 
 
 def test_maintenance_trains_on_even_positions_and_keeps_their_loss_lower():
-    scene = _Scene(Recurrence(), TUNE, SMALL, [0], "cpu")
+    scene = _Scene(Recurrence(), [TUNE], SMALL, [0], "cpu")
     assert scene.even_windows[..., -1].max() < 8
     config = replace(TUNE, updates=60, pool=2**12, maintenance_batch=256, maintenance_rate=3e-3)
     kept, lost = (
@@ -281,31 +273,12 @@ def test_curves_of_reinforcement_are_those_of_the_measure():
     assert curves["success_greedy"][0, 0] == pytest.approx(measured.success(TUNE.goal), abs=0.15)
 
 
-def test_a_row_averages_the_losses_since_the_row_before():
-    log = _Log(4, 2, ["seed 0"], "stage", None, dict)
-    log.begin()
-    for step, loss in enumerate([1.0, 3.0, 5.0, 7.0], start=1):
-        log.record(step, {"train_loss": torch.tensor([loss])})
-    curves = log.curves()
-    assert curves["step"].tolist() == [[0, 2, 4]]
-    assert curves["train_loss"][0, 1:].tolist() == [2.0, 6.0]
-
-
 @pytest.mark.parametrize("settings", [{"rate": 0.3}, {"maintenance_rate": 10.0}])
 def test_a_collapse_behind_a_falling_loss_is_divergence_too(settings):
     config = replace(TUNE, updates=60, **settings)
     weights = {k: 5 * v for k, v in starting_weights([0]).items()}
     with pytest.raises(Diverged, match=r"reinforcement: (maintenance_loss|even_loss|train_loss) of member 0"):
         reinforce(SMALL, config, weights, [0])
-
-
-def test_a_loss_that_nothing_trains_may_grow_but_not_be_nan():
-    log = _Log(2, 1, ["seed 0"], "stage", None, dict)
-    log.untrained = ("even_loss",)
-    assert log._checked(1, "even_loss", [60.0]) == [60.0]
-    for what, value in (("even_loss", float("nan")), ("train_loss", 60.0)):
-        with pytest.raises(Diverged, match=what):
-            log._checked(1, what, [value])
 
 
 def test_an_unmaintained_loss_is_allowed_to_grow_and_only_that():
@@ -333,7 +306,7 @@ def test_targets_are_at_the_parity_that_is_asked_for_whatever_the_context(contex
     assert windows.shape == (100, context + 1)
     assert (windows[:50, -1] < 8).all() and (windows[50:, -1] >= 8).all()
     assert (
-        _Scene(Recurrence(), TUNE, replace(SMALL, context=context), [0], "cpu").even_windows[..., -1].max()
+        _Scene(Recurrence(), [TUNE], replace(SMALL, context=context), [0], "cpu").even_windows[..., -1].max()
         < 8
     )
 

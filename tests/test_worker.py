@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from splithistory import Recurrence, study
-from splithistory.store import Store
-from splithistory.worker import Worker, measure_tables, self_evaluation_tables
+from splithistory.store import Checkpoints, Store
+from splithistory.worker import Worker, _histories, measure_tables, self_evaluation_tables
 
 WORLD = Recurrence()
 TINY = study.Profile(
@@ -117,7 +117,7 @@ def test_a_training_that_was_stopped_goes_on_from_its_checkpoint_to_the_same_bit
         for _ in range(5):
             worker = _Interrupted(broken.root, job.payload, stop_at_20)
             try:
-                worker(job.payload, silent)
+                worker([job.payload], silent)
                 break
             except Stopped:
                 assert list(broken.root.glob("*.unfinished/*.safetensors"))
@@ -134,33 +134,92 @@ class _Interrupted(Worker):
         super().__init__(root, checkpoint_every=0)
         self.ask = ask
 
-    def _keep(self, spec):
-        keep = super()._keep(spec)
-        inner = keep.checkpoints
+    def _checkpoints(self, specs):
+        ask, kept = self.ask, super()._checkpoints(specs)
 
-        class Asking:
-            def __call__(_, take):
-                inner(take)
-                self.ask(spec, take)
+        class Asking(Checkpoints):
+            def __call__(self, take):
+                super().__call__(take)
+                ask(specs[0], take)
 
-        keep.checkpoints = Asking()
-        return keep
+        return Asking(kept.folder, every=kept.every)
 
 
 def test_a_job_that_was_handed_out_twice_is_done_once(tmp_path):
     store, job = Store(tmp_path), study.jobs(TINY)[0]
     worker = Worker(store.root)
-    worker(job.payload, silent)
+    worker([job.payload], silent)
     before = store.weights_file(job.payload).stat().st_mtime_ns
-    worker(job.payload, silent)
+    worker([job.payload], silent)
     assert store.weights_file(job.payload).stat().st_mtime_ns == before
+
+
+SEVERAL = replace(
+    TINY,
+    seeds=(0, 1),
+    pretraining=TINY.pretraining | {"precision": "float32"},
+    arms={"sampled": replace(study.SAMPLED, n_good=(2, 4))},
+)
+
+
+def test_runs_that_differ_in_seed_and_goal_train_in_one_program_as_they_would_alone(tmp_path):
+    together, alone = Store(tmp_path / "together"), Store(tmp_path / "alone")
+    for job in study.jobs(SEVERAL):
+        Worker(alone.root)([job.payload], silent)
+    programs = study._ensembles(study.jobs(SEVERAL))
+    assert [len(program.payload) for program in programs] == [2, 4]
+    assert programs[1].after == (programs[0].key,) and programs[1].label.endswith("and 3 like it")
+    for program in programs:
+        Worker(together.root)(program.payload, silent)
+    for job in study.jobs(SEVERAL):
+        # in float32 two orders of summation part slowly; another seed or goal is 100 times as far
+        for name, weight in alone.weights(job.payload).items():
+            assert np.abs(weight - together.weights(job.payload)[name]).max() < 0.01, (job.label, name)
+        ours, theirs = (store.table(job.payload, "curves") for store in (together, alone))
+        smooth = [name for name in theirs if not name.endswith(("greedy", "accuracy"))]
+        assert list(ours) == list(theirs)
+        assert np.allclose(ours[smooth], theirs[smooth], atol=1e-3, equal_nan=True), job.label
+    assert not list(together.root.glob("*.unfinished"))
+
+
+def test_an_ensemble_that_was_stopped_goes_on_and_what_is_done_is_not_done_again(tmp_path):
+    whole, broken = Store(tmp_path / "whole"), Store(tmp_path / "broken")
+    specs = study._ensembles(study.jobs(SEVERAL))[0].payload
+    Worker(whole.root)(specs, silent)
+    updates = []
+
+    def stop_at_20(spec, take):
+        updates.append(spec)
+        if len(updates) == 20:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        _Interrupted(broken.root, specs, stop_at_20)(specs, silent)
+    _Interrupted(broken.root, specs, stop_at_20)(specs, silent)
+    assert len(updates) == 30
+    assert all(weights_hash(broken, spec) == weights_hash(whole, spec) for spec in specs)
+    Worker(broken.root)(specs, lambda *_: pytest.fail("trained again"))
+
+
+def test_an_ensemble_waits_for_all_that_any_of_its_runs_needs_whatever_is_done_already():
+    listed = study.jobs(SEVERAL)
+    left = [job for job in listed if job.key != listed[0].key]  # the first pretrained model is there
+    assert left[0].payload["kind"] == "reinforce"
+    first, second = study._ensembles(left)
+    assert [spec["kind"] for spec in first.payload] == ["pretrain"] and second.after == (first.key,)
+
+
+def test_histories_that_models_are_measured_on_are_drawn_once():
+    assert _histories(50, b"half", 0) is _histories(50, b"half", 0)
+    drawn = [_histories(50, purpose, number) for purpose in (b"half", b"set") for number in range(2)]
+    assert len({histories.tobytes() for histories in drawn}) == 4
 
 
 CHILD = """
 import json, sys
 from splithistory.worker import Worker
 for spec in json.loads(sys.argv[2]):
-    Worker(sys.argv[1], checkpoint_every=0.05)(spec, lambda share, text: None)
+    Worker(sys.argv[1], checkpoint_every=0.05)([spec], lambda share, text: None)
 """
 
 

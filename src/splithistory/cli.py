@@ -68,6 +68,7 @@ def _add_study(commands: Any) -> None:
         "--workers", type=int, default=0, help="processes to train in (default: 0, this one)"
     )
     command.add_argument("--scheduler", metavar="ADDRESS", help="train on a Dask cluster, tcp://host:port")
+    command.add_argument("--device", default="cpu", help="cpu (default), or cuda: this machine's GPU")
     command.add_argument("--fresh", action="store_true", help="train what is published, too")
     what = command.add_mutually_exclusive_group()
     what.add_argument("--dry-run", action="store_true", help="only list the jobs, their time and disk")
@@ -93,7 +94,8 @@ def _study(args: argparse.Namespace) -> None:
     if args.dry_run:
         print(study.plan(part, study.to_do(part, store, **known), store, args.workers))
         return
-    done = study.run(part, store, workers=args.workers, scheduler=args.scheduler, **known)
+    where = {"workers": args.workers, "scheduler": args.scheduler, "device": args.device}
+    done = study.run(part, store, **where, **known)
     print(f"{done} jobs done; finished runs lie in {store.root}")
     if args.publish:
         print(study.publish(args.profile, store, part))

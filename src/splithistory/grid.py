@@ -1,7 +1,8 @@
 """Runs a grid of jobs, each after the ones it needs: in this process or on Dask workers.
 
-Floor 3: knows nothing of what a job does. One job trains on one thread (small ensembles gain more from
-processes side by side than from threads, and a fixed thread count keeps results the same everywhere).
+Floor 3: knows nothing of what a job does. On processors one job trains on one thread (small ensembles gain
+more from processes side by side than from threads, and a fixed thread count keeps results the same
+everywhere). Jobs that share a GPU run in threads of this process: kernels of two processes take turns.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import os
 import signal
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from .information import check_integer
 
+_GIVEN_UP: set[str] = set()  # topics of grids that ended early: their jobs in threads of this process stop
 _PATIENCE = 10  # seconds in which a scheduler must answer
 _SETTINGS = {
     # Dask would have the allocator hand freed pages back at once: training then spends half its time in
@@ -70,6 +72,7 @@ def run(
     work: Callable[[Any, Report], None],
     *,
     workers: int = 0,
+    threads: int = 1,
     scheduler: str | None = None,
     quiet: bool = False,
 ) -> None:
@@ -79,6 +82,7 @@ def run(
     worker: what it had done by then is for `work` to find, and its result must not depend on where it runs.
 
     workers: 0 for this process, else so many single-threaded Dask processes on this machine.
+    threads: of this process, if there are no workers: so many jobs run side by side.
     scheduler: instead, address of a Dask cluster that is already running (tcp://host:8786). Scheduler and
     workers need this package in this version, and workers the files that `work` reads and writes. They may
     come and go during a run; those that come later are not asked for their version. A job takes one of a
@@ -90,11 +94,12 @@ def run(
     it is lost later. RuntimeError: it has no workers or another version, or a job's workers keep dying.
     """
     check_integer("workers", workers, 0)
+    check_integer("threads", threads, 1)
     if scheduler is not None:
         _check_scheduler(scheduler, workers)
     if not jobs:
         return
-    with _cluster(min(workers, len(jobs)), scheduler) as client, _Bar(jobs, quiet) as bar:
+    with _cluster(min(workers, len(jobs)), threads, scheduler) as client, _Bar(jobs, quiet) as bar:
         if client:
             _on_dask(jobs, work, client, bar)
         else:
@@ -123,22 +128,27 @@ def _check_scheduler(address: str, workers: int) -> None:
         raise ValueError(f"scheduler: given {address!r}, allowed is an address such as tcp://host:8786")
 
 
-def _cluster(workers: int, scheduler: str | None):
-    """Context of a client of the cluster to use, or of None for this process."""
+def _cluster(workers: int, threads: int, scheduler: str | None):
+    """Context of a client of the cluster to use, or of None for one job at a time in this process."""
     if scheduler is not None:
         return _their_cluster(scheduler)
-    return _own_cluster(workers) if workers else nullcontext()
+    if workers:
+        return _own_cluster(_SETTINGS, n_workers=workers, threads_per_worker=1)
+    if threads == 1:
+        return nullcontext()
+    here = {"processes": False, "n_workers": 1, "threads_per_worker": threads, "memory_limit": None}
+    return _own_cluster(_SETTINGS | {"distributed.worker.preload": []}, **here)
 
 
 @contextmanager
-def _own_cluster(workers: int) -> Iterator:
+def _own_cluster(settings: dict, **shape) -> Iterator:
     import dask
     from distributed import Client, LocalCluster
 
     quiet = {"dashboard_address": "127.0.0.1:0", "silence_logs": "CRITICAL"}
     with (
-        dask.config.set(_SETTINGS),
-        LocalCluster(n_workers=workers, threads_per_worker=1, **quiet) as cluster,
+        dask.config.set(settings),
+        LocalCluster(**shape, **quiet) as cluster,
         Client(cluster) as client,
     ):
         yield client
@@ -198,15 +208,19 @@ def _on_dask(jobs, work, client, bar: "_Bar") -> None:
     chains, running, keys = _chains(jobs), as_completed(), {}
     order = TopologicalSorter({job.key: bar.jobs.keys() & job.after for job in jobs})
     order.prepare()
-    while order.is_active():
-        for key in sorted(order.get_ready(), key=chains.get, reverse=True):
-            told = (work, topic, key, bar.jobs[key].payload)
-            future = client.submit(_task, *told, priority=chains[key], pure=False)
-            keys[future.key] = key
-            running.add(future)
-        key = _next_done(running, keys, bar)
-        bar.show(key, 1.0, "done")
-        order.done(key)
+    try:
+        while order.is_active():
+            for key in sorted(order.get_ready(), key=chains.get, reverse=True):
+                told = (work, topic, key, bar.jobs[key].payload)
+                future = client.submit(_task, *told, priority=chains[key], pure=False)
+                keys[future.key] = key
+                running.add(future)
+            key = _next_done(running, keys, bar)
+            bar.show(key, 1.0, "done")
+            order.done(key)
+    except BaseException:
+        _GIVEN_UP.add(topic)
+        raise
 
 
 def _chains(jobs: Sequence[Job]) -> dict[str, float]:
@@ -247,7 +261,13 @@ def _task(work, topic: str, key: str, payload) -> None:
     from distributed import get_worker
 
     worker = get_worker()
-    work(payload, lambda share, text: worker.log_event(topic, (key, share, text)))
+
+    def report(share: float, text: str) -> None:
+        if topic in _GIVEN_UP:
+            raise CancelledError
+        worker.log_event(topic, (key, share, text))
+
+    work(payload, report)
 
 
 class _Bar:

@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from graphlib import TopologicalSorter
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,6 +22,7 @@ from .store import Store, key
 from .tables import GOALS, Study
 from .worker import GENERATOR, Worker, architecture, goal, origin
 
+_ON_GPU = 8  # jobs side by side: the ensembles of four sizes, and measurements of what is trained
 _CHECK_DEVIATIONS = 3  # set before anything was compared
 ENGINE = 3  # raise when a change of code makes other weights from the same specification
 SIZES = {"18k": (32, 2), "53k": (56, 2), "144k": (76, 3), "402k": (128, 3)}  # name: (width, layers)
@@ -333,17 +335,20 @@ def run(
     *,
     workers: int = 0,
     scheduler: str | None = None,
+    device: str = "cpu",
     published: "Study | None" = None,
     weights: Weights = MappingProxyType({}),
     quiet: bool = False,
 ) -> int:
-    """Train and measure whatever of the profile is missing; returns how many jobs that was.
+    """Train and measure whatever of the profile is missing; returns how many runs that was.
 
     workers: 0 for this process, else so many Dask processes; scheduler: address of a Dask cluster whose
-    workers see the store's folder; published: what need not be done again; weights: of runs that others may
-    start from without training them again (`published_weights`).
+    workers see the store's folder; device: "cuda" for this machine's GPU, on which all seeds and goals of a
+    size and an arm train as one ensemble, and ensembles side by side; published: what need not be done
+    again; weights: of runs that others may start from without training them again (`published_weights`).
     """
     check_integer("workers", workers, 0)
+    _check_device(device, workers, scheduler)
     wanted = _wanted(profile, store, published, weights)
     if wanted:
         store.root.mkdir(parents=True, exist_ok=True)  # an unusable place is noticed before any training
@@ -351,8 +356,55 @@ def run(
         if job.key in weights:
             _restore(job, store, *weights[job.key])
     missing = [job for job in wanted if job.key not in weights]
-    grid.run(missing, Worker(store.root), workers=workers, scheduler=scheduler, quiet=quiet)
+    if device == "cpu":  # on two cores, members side by side in a step gained nothing over processes
+        programs, threads = [replace(job, payload=[job.payload]) for job in missing], 1
+    else:
+        programs, threads = _ensembles(missing), _ON_GPU
+    worker, where = Worker(store.root, device=device), {"workers": workers, "scheduler": scheduler}
+    grid.run(programs, worker, threads=threads, quiet=quiet, **where)
     return len(missing)
+
+
+def _check_device(device: str, workers: int, scheduler: str | None) -> None:
+    if device == "cpu":
+        return
+    import torch
+
+    allowed = ["cpu"] + ["cuda"] * torch.cuda.is_available()
+    if device not in allowed:
+        raise ValueError(f"device: given {device!r}, allowed on this machine: {', '.join(allowed)}")
+    if workers or scheduler:
+        raise ValueError(f"device: given {device!r} with workers or a scheduler, allowed is one or the other")
+
+
+def _ensembles(listed: list[grid.Job]) -> list[grid.Job]:
+    """Jobs of all runs that can share a step, each after the ones it needs."""
+    groups: dict[str, list[grid.Job]] = {}
+    for job in listed:
+        groups.setdefault(_alike(job.payload), []).append(job)
+    group_of = {job.key: name for name, group in groups.items() for job in group}
+    after = {
+        name: {group_of[needed] for job in group for needed in job.after if needed in group_of}
+        for name, group in groups.items()
+    }
+    order = TopologicalSorter(after).static_order()
+    return [_ensemble(name, groups[name], tuple(sorted(after[name]))) for name in order]
+
+
+def _ensemble(name: str, group: list[grid.Job], after: tuple[str, ...]) -> grid.Job:
+    label = group[0].label + (f" and {len(group) - 1} like it" if len(group) > 1 else "")
+    return grid.Job(name, label, sum(job.seconds for job in group), after, [job.payload for job in group])
+
+
+def _alike(spec: dict) -> str:
+    """The same for runs that differ in seed and goal only, if they train."""
+    if spec["kind"] == "pretrain":
+        return key(spec | {"seed": None})
+    if spec["kind"] == "reinforce":
+        return key(
+            spec | {"parent": spec["parent"] | {"seed": None}, "config": spec["config"] | {"goal": None}}
+        )
+    return key(spec)
 
 
 # --- publishing ---------------------------------------------------------------------------------------

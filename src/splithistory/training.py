@@ -1,21 +1,21 @@
-"""Pretraining and reinforcement of an ensemble of policies: the only optimiser code.
+"""Pretraining and reinforcement of an ensemble of policies: what an update is, and on which data.
 
 Floor 2. Takes a configuration and the members' seeds, hands back plain NumPy weights and curves, and
 reports progress through a callback; it draws no bars and writes no files. Each member has random
 streams of its own (weights, data, order, dropout, actions), derived from its seed, so that it trains
-the same whoever shares the ensemble. Its whole state can be taken as plain arrays after any update, and
-training that goes on from it ends, on a CPU, with the same weights bit for bit.
+the same whoever shares the ensemble. How updates follow each other is `engine`'s.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .information import as_goal, check_integer, check_seed, goal_mask
+from .engine import Keep, Learner, Log, Loop, Progress, State, Trained, on_gpu, on_own_stream
+from .information import as_goal, check_integer, check_seed
 from .recurrence import Recurrence
 from .transformer import Architecture, Dropout, initialise, logits, stream
 
@@ -23,12 +23,6 @@ TEST_SEED = 2**31  # held-out data is the same for every member; training seeds 
 PRECISIONS = ("float32", "bfloat16")
 ARMS = ("sampled", "exact")
 MAINTENANCE = ("generator", "acted", "joint", "none")
-_EXPLODED = 50.0  # nats; guessing costs ln 16 = 2.8
-_DRAIN = 10  # updates whose losses wait on the device before they are looked at
-
-
-class Diverged(RuntimeError):
-    """A loss became NaN or exploded; the message names the step and the member."""
 
 
 @dataclass(frozen=True)
@@ -102,27 +96,7 @@ class Reinforcement:
         object.__setattr__(self, "goal", as_goal(self.goal, Recurrence().alphabet))
 
 
-@dataclass
-class Trained:
-    """What training leaves: weights {name: (E, ...)} float32, curves {column: (E, evaluations)}."""
-
-    weights: dict[str, np.ndarray]
-    curves: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def member(self, e: int) -> "Trained":
-        """Member e as an ensemble of one."""
-        return Trained(
-            {k: v[e : e + 1] for k, v in self.weights.items()},
-            {k: v[e : e + 1] for k, v in self.curves.items()},
-        )
-
-
-# (updates done, updates in all, newest loss of each member in nats), every few updates
-Progress = Callable[[int, int, np.ndarray], None]
-State = dict[str, np.ndarray]  # all that training needs to go on from an update
-Keep = Callable[[Callable[[], State]], None]  # called after each update; takes the state when it wants to
-
-
+@on_own_stream
 def pretrain(
     architecture: Architecture,
     config: Pretraining,
@@ -142,18 +116,18 @@ def pretrain(
     NaN or explodes.
     """
     _check_seeds(seeds)
-    windows = _to(
-        np.stack([training_windows(config.train_size, architecture.context, s) for s in seeds]), device
-    )
-    held_out = _to(training_windows(config.test_size, architecture.context, TEST_SEED), device)
+    world = Recurrence()
+    windows = _of_seeds(seeds, lambda s: _windows(world, config.train_size, architecture.context, s, device))
+    held_out = _windows(world, config.test_size, architecture.context, TEST_SEED, device)
     streams = {name: [stream(s, name, device) for s in seeds] for name in ("order", "dropout")}
     dropout = Dropout(config.dropout, streams["dropout"])
-    learner = _Learner(architecture, initialise(architecture, seeds, dtype=dtype), config, device)
+    weights = initialise(architecture, seeds, dtype=dtype)
+    learner = Learner(architecture.shapes(), weights, config.rate, config.weight_decay, device)
 
-    def update(step: int) -> dict[str, torch.Tensor]:
+    def update() -> dict[str, torch.Tensor]:
         batch = _batch(windows, config.batch, streams["order"])
         loss = prediction_loss(learner.weights(), architecture, batch, dropout, config.precision)
-        learner.step(loss, _schedule(step, config.steps, config.warmup))
+        learner.step(loss)
         return {"train_loss": loss.detach()}
 
     def held_out_row() -> dict[str, np.ndarray]:
@@ -161,13 +135,14 @@ def pretrain(
         return {"test_loss": test_loss, "test_accuracy": test_accuracy}
 
     names = [f"seed {s}" for s in seeds]
-    log = _Log(config.steps, config.evaluations, names, "pretraining", progress, held_out_row)
-    return _Loop(config.steps, update, {"adam": learner}, streams, log).run(state, keep)
+    log = Log(config.steps, config.evaluations, names, "pretraining", progress, held_out_row)
+    return Loop(config.steps, config.warmup, update, {"adam": learner}, streams, log).run(state, keep)
 
 
+@on_own_stream
 def reinforce(
     architecture: Architecture,
-    config: Reinforcement,
+    config: Reinforcement | Sequence[Reinforcement],
     weights: dict[str, np.ndarray],
     seeds,
     *,
@@ -178,7 +153,9 @@ def reinforce(
     device="cpu",
     dtype=torch.float32,
 ) -> Trained:
-    """Finetune pretrained members (weights {name: (E, ...)}) on one goal; one seed a member.
+    """Finetune pretrained members (weights {name: (E, ...)}); one seed a member.
+
+    config: one for all members, or one for each; those may differ in the goal.
 
     At odd t the policy acts, the world answers, and the log-likelihood of its successful actions is
     raised: cross-entropy summed over successes, divided by all draws; failures are ignored (or see
@@ -193,43 +170,97 @@ def reinforce(
         raise ValueError(
             f"weights: {len(weights['readout.bias'])} members, allowed are as many as seeds: {len(seeds)}"
         )
-    scene = _Scene(world or Recurrence(), config, architecture, seeds, device)
-    learner = _Learner(architecture, _tensors(weights, dtype), config, device)
+    configs = _of_members(config, len(seeds))
+    config = configs[0]  # for all but the goal
+    scene = _Scene(world or Recurrence(), configs, architecture, seeds, device)
+    start = _tensors(weights, dtype)
+    learner = Learner(architecture.shapes(), start, config.rate, config.weight_decay, device)
     learners, keeper = {"adam": learner}, None
     if config.maintenance in ("generator", "acted"):
         keeper = learners["keeper"] = learner.second(config.maintenance_rate)
 
-    def update(step: int) -> dict[str, torch.Tensor]:
+    def update() -> dict[str, torch.Tensor]:
         loss, windows, values = scene.loss(learner.weights())
         kept = scene.maintenance_loss(learner.weights(), windows) if config.maintenance == "joint" else None
         total = loss if kept is None else loss + config.maintenance_weight * kept
-        learner.step(total, _schedule(step, config.updates, config.warmup))
+        learner.step(total)
         if keeper:
             kept = scene.maintenance_loss(learner.weights(), windows)
             keeper.step(kept)
         return values | ({} if kept is None else {"maintenance_loss": kept.detach()})
 
-    names = [f"seed {s} of goal {set(config.goal)}" for s in seeds]
+    names = [f"seed {s} of goal {set(c.goal)}" for s, c in zip(seeds, configs, strict=True)]
     held_out_row = lambda: scene.evaluate(learner.weights())  # noqa: E731
-    log = _Log(config.updates, config.evaluations, names, "reinforcement", progress, held_out_row)
+    log = Log(config.updates, config.evaluations, names, "reinforcement", progress, held_out_row)
     log.untrained = ("even_loss",) if config.maintenance == "none" else ()
-    return _Loop(config.updates, update, learners, scene.streams, log).run(state, keep)
+    return Loop(config.updates, config.warmup, update, learners, scene.streams, log).run(state, keep)
+
+
+def _of_members(config, members: int) -> list[Reinforcement]:
+    """The settings of each member."""
+    configs = [config] * members if isinstance(config, Reinforcement) else list(config)
+    if len(configs) != members:
+        raise ValueError(f"config: given {len(configs)}, allowed is one, or one for each of {members}")
+    for other in configs:
+        if replace(other, goal=configs[0].goal) != configs[0]:
+            raise ValueError(f"config: given {configs[0]} and {other}, allowed is to differ in the goal")
+    return configs
 
 
 def training_windows(n: int, context: int, seed: int, *, world: Recurrence | None = None) -> np.ndarray:
     """n independent windows (n, context + 1) of a seed's training set (TEST_SEED's: the held-out one); the
     target, the last token, is at an even position in the first half and at an odd one in the second."""
-    sequences = (world or Recurrence()).sample(n, context + 2, seed=_data_seed(seed, "windows"))
+    return _windows(world or Recurrence(), n, context, seed, "cpu").numpy()
+
+
+def _windows(world: Recurrence, n: int, context: int, seed: int, device) -> torch.Tensor:
+    """`training_windows` as a tensor on the device."""
+    sequences = _sequences(world, n, context + 2, seed, "windows", device)
     half = n // 2
-    return np.concatenate(
-        [_ending_at(0, sequences[:half], context), _ending_at(1, sequences[half:], context)]
-    )
+    parts = [_ending_at(0, sequences[:half], context), _ending_at(1, sequences[half:], context)]
+    return torch.cat(parts)
 
 
-def _ending_at(parity: int, sequences: np.ndarray, context: int) -> np.ndarray:
+def _ending_at(parity: int, sequences: torch.Tensor, context: int) -> torch.Tensor:
     """Windows (n, context + 1) of sequences that begin at an even position; the last token has the parity."""
     start = (context + parity) % 2
     return sequences[:, start : start + context + 1]
+
+
+def _sequences(world: Recurrence, n: int, length: int, seed: int, purpose: str, device) -> torch.Tensor:
+    """n sequences (n, length) of a seed's data set, which begin at an even position.
+
+    A GPU draws training data where it needs them, from a stream of the same name; held-out data are the
+    same for all devices.
+    """
+    if on_gpu(device) and seed != TEST_SEED:
+        return drawn(world, n, length, stream(seed, purpose, device))
+    return _to(world.sample(n, length, seed=_data_seed(seed, purpose)), device)
+
+
+def drawn(
+    world: Recurrence, n: int, length: int, generator: torch.Generator, *, burn_in: int = 200
+) -> torch.Tensor:
+    """As `Recurrence.sample`, (n, length), on the generator's device and from its stream."""
+    there = {"generator": generator, "device": generator.device}
+    logs, residues = (_to(table.astype(np.int64), generator.device) for table in (world.logs, world.residues))
+    window, order = world.window, world.modulus - 1
+    tokens = torch.empty((window + burn_in + length, n), dtype=torch.int64, device=generator.device)
+    parity = torch.arange(window, device=generator.device)[:, None] % 2
+    tokens[:window] = torch.randint(world.alphabet, (window, n), **there) + world.alphabet * parity
+    total = logs[tokens[:window]].sum(0)
+    for t in range(window, len(tokens)):
+        random = torch.randint(world.alphabet, (n,), **there)
+        value = torch.where(torch.rand(n, **there) < world.noise, random, residues[total % order])
+        tokens[t] = value + world.alphabet * ((t - window) % 2)
+        total += logs[tokens[t]] - logs[tokens[t - window]]
+    return tokens[window + burn_in :].T.to(torch.uint8).contiguous()
+
+
+def _of_seeds(seeds, make: Callable) -> torch.Tensor:
+    """What make(seed) returns, one a member, (E, ...): made once for members that share a seed."""
+    made = {seed: make(seed) for seed in dict.fromkeys(seeds)}
+    return torch.stack([made[seed] for seed in seeds])
 
 
 def _data_seed(seed: int, purpose: str) -> list[int]:
@@ -299,29 +330,29 @@ def choose(answer: torch.Tensor, temperature: float) -> np.ndarray:
 class _Scene:
     """The histories a policy acts on and the world's answers, as tensors on the device."""
 
-    def __init__(self, world: Recurrence, config: Reinforcement, architecture: Architecture, seeds, device):
-        context = architecture.context
+    def __init__(self, world: Recurrence, configs, architecture: Architecture, seeds, device):
+        config, context = configs[0], architecture.context
 
-        def even_windows(n, seed, purpose):
+        def even_windows(n, seed):
             length = context + 1 + context % 2
-            return _ending_at(0, world.sample(n, length, seed=_data_seed(seed, purpose)), context)
+            return _ending_at(0, _sequences(world, n, length, seed, "keep", device), context)
 
-        def histories(n, seed, purpose):
-            return world.histories(n, context, seed=_data_seed(seed, purpose))
+        def histories(n, seed):  # they end at an even position: the policy acts next
+            skip = (context + 1) % 2
+            return _sequences(world, n, context + skip, seed, "act", device)[:, skip:]
 
-        pools = np.stack([histories(config.pool, s, "act") for s in seeds])
-        self.histories = _to(pools, device)  # (E, N, T)
-        self.classes = _to(np.stack([world.classes(pool) for pool in pools]), device)  # (E, N)
-        # (E, N, T + 1)
-        self.even_windows = _to(np.stack([even_windows(config.pool, s, "keep") for s in seeds]), device)
-        self.outcomes = _to(world.table, device)  # (M, A, K): probability of each outcome
-        # (M, A): probability of success
-        self.success = self.outcomes[:, :, _to(goal_mask(config.goal, world.alphabet), device)].sum(-1)
-        self.held_out = histories(config.test_size, TEST_SEED, "act")
-        self.held_out_classes = _to(world.classes(self.held_out), device)
-        self.held_out_even = _to(even_windows(config.test_size, TEST_SEED, "keep"), device)
+        self.histories = _of_seeds(seeds, lambda s: histories(config.pool, s))  # (E, N, T)
+        self.classes = _classes(world, self.histories)  # (E, N)
+        self.even_windows = _of_seeds(seeds, lambda s: even_windows(config.pool, s))  # (E, N, T + 1)
+        table = torch.from_numpy(world.table)
+        success = [table[:, :, list(c.goal)].sum(-1) for c in configs]
+        self.outcomes = table.to(device)  # (M, A, K): probability of each outcome
+        self.success = torch.stack(success).to(device)  # (E, M, A): probability of success
+        self.held_out = histories(config.test_size, TEST_SEED)
+        self.held_out_classes = _classes(world, self.held_out)
+        self.held_out_even = even_windows(config.test_size, TEST_SEED)
         self.streams = {
-            name: [stream([s, *config.goal], name, device) for s in seeds]
+            name: [stream([s, *c.goal], name, device) for s, c in zip(seeds, configs, strict=True)]
             for name in ("order", "dropout", "act", "keep")
         }
         self.dropout = Dropout(config.dropout, self.streams["dropout"])
@@ -335,7 +366,7 @@ class _Scene:
         answer = _logits(weights, self.architecture, histories, self.dropout, self.config.precision)
         answer = F.log_softmax(answer, -1)  # (E, B, A)
         with torch.no_grad():
-            probs, success = answer.exp(), self.success[classes].to(answer.dtype)
+            probs, success = answer.exp(), _take(self.success, classes).to(answer.dtype)
             credit = self._credit(probs, success)
             windows = self._maintenance_windows(histories, classes, probs)
         loss = -(credit * answer).sum((1, 2)) / self.config.batch
@@ -375,10 +406,11 @@ class _Scene:
     @torch.no_grad()
     def evaluate(self, weights) -> dict[str, np.ndarray]:
         action = action_logits(weights, self.architecture, self.held_out).argmax(-1)  # (E, N)
-        success = self.success[self.held_out_classes.expand(action.shape), action]
+        of_class = _take(self.success, self.held_out_classes.expand(action.shape))  # (E, N, A)
+        success = of_class.gather(2, action[..., None])
         even_loss, even_accuracy = evaluate(weights, self.architecture, self.held_out_even)
         return {
-            "success_greedy": success.double().mean(1).cpu().numpy(),
+            "success_greedy": success.double().mean((1, 2)).cpu().numpy(),
             "wrong_parity_greedy": (action < self.n_odd).double().mean(1).cpu().numpy(),
             "even_loss": even_loss,
             "even_accuracy": even_accuracy,
@@ -411,178 +443,6 @@ def _draws(probs, success, rollouts: int, generators) -> tuple[torch.Tensor, tor
     return drawn, won
 
 
-class _Learner:
-    """Every weight of the ensemble in one tensor (E, P), and AdamW on it: one update is one kernel."""
-
-    def __init__(self, architecture: Architecture, weights, config, device):
-        self.shapes = architecture.shapes()
-        _check_weights(weights, self.shapes)
-        flat = torch.cat([weights[name].flatten(1) for name in self.shapes], 1)
-        self.flat = flat.to(device).clone().requires_grad_()
-        self._make_adam(config.rate, config.weight_decay)
-
-    def second(self, rate: float) -> "_Learner":
-        """Another optimiser of the same weights, with moments of its own and no weight decay."""
-        other = object.__new__(_Learner)
-        other.shapes, other.flat = self.shapes, self.flat
-        other._make_adam(rate, 0.0)
-        return other
-
-    def _make_adam(self, rate: float, weight_decay: float) -> None:
-        self.rate = rate
-        self.adam = torch.optim.AdamW([self.flat], lr=rate, weight_decay=weight_decay, fused=True)
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        """The weights by name, (E, ...) each: views of the one tensor."""
-        parts = self.flat.split([math.prod(shape) for shape in self.shapes.values()], 1)
-        return {
-            name: part.view(-1, *shape)
-            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
-        }
-
-    def step(self, losses: torch.Tensor, share_of_rate: float = 1.0) -> None:
-        """One update on losses (E,)."""
-        self.adam.param_groups[0]["lr"] = self.rate * share_of_rate
-        self.flat.grad = None
-        losses.sum().backward()  # members share no weight: the gradient of the sum is each one's own
-        self.adam.step()
-
-    def numpy(self) -> dict[str, np.ndarray]:
-        return {k: v.detach().float().cpu().numpy().copy() for k, v in self.weights().items()}
-
-    def state(self) -> State:
-        moments = {name: value.cpu().numpy().copy() for name, value in self.adam.state[self.flat].items()}
-        return {"flat": self.flat.detach().cpu().numpy().copy(), **moments}
-
-    def restore(self, state: State) -> None:
-        tensors = {name: torch.tensor(value, device=self.flat.device) for name, value in state.items()}
-        with torch.no_grad():
-            self.flat.copy_(tensors.pop("flat"))
-        self.adam.state[self.flat] = tensors
-
-
-class _Loop:
-    """Updates one after another, from the first or from a state that an earlier run handed out."""
-
-    def __init__(self, total: int, update: Callable, learners: dict[str, _Learner], streams, log: "_Log"):
-        self.total, self.update, self.learners, self.streams, self.log = total, update, learners, streams, log
-        self.done = 0
-
-    def run(self, state: State | None, keep: Keep | None) -> Trained:
-        if state is None:
-            self.log.begin()
-        else:
-            self._restore(state)
-        while self.done < self.total:
-            self.done += 1
-            self.log.record(self.done, self.update(self.done))
-            if keep:
-                keep(self._state)
-        return Trained(self.learners["adam"].numpy(), self.log.curves())
-
-    def _state(self) -> State:
-        state = {"done": np.array(self.done)}
-        for name, learner in self.learners.items():
-            state |= {f"{name}.{k}": v for k, v in learner.state().items()}
-        for name, generators in self.streams.items():
-            state[f"stream.{name}"] = np.stack([g.get_state().numpy() for g in generators])
-        return state | {f"log.{k}": v for k, v in self.log.state().items()}
-
-    def _restore(self, state: State) -> None:
-        def part(name: str) -> State:
-            return {k.removeprefix(name + "."): v for k, v in state.items() if k.startswith(name + ".")}
-
-        self.done = int(state["done"])
-        for name, learner in self.learners.items():
-            learner.restore(part(name))
-        for name, generators in self.streams.items():
-            for generator, saved in zip(generators, state[f"stream.{name}"], strict=True):
-                generator.set_state(torch.tensor(saved))
-        self.log.restore(part("log"))
-
-
-class _Log:
-    """Curves of a run: watches every loss, and adds a row of held-out values when one is due.
-
-    What an update reports waits on the device and is looked at every few updates: an accelerator must not
-    stop for it.
-    """
-
-    def __init__(self, total: int, rows: int, names: list[str], stage: str, progress, evaluate: Callable):
-        self.total, self.names, self.stage, self.progress = total, names, stage, progress
-        self.evaluate = evaluate
-        self.due = {round(total * (i + 1) / rows) for i in range(rows)}
-        self.untrained: tuple[str, ...] = ()  # losses that may grow without end, and training be sound
-        self.waiting: list[tuple[int, dict[str, torch.Tensor]]] = []
-        self.seen: dict[str, list[np.ndarray]] = {}  # since the last row
-        self.rows: list[dict[str, np.ndarray]] = []
-
-    def begin(self) -> None:
-        """The row before the first update."""
-        self._row(0)
-
-    def record(self, step: int, values: dict[str, torch.Tensor]) -> None:
-        self.waiting.append((step, values))
-        if len(self.waiting) == _DRAIN or step in self.due:
-            self._drain()
-        if step in self.due:
-            self._row(step)
-
-    def _drain(self) -> None:
-        for step, values in self.waiting:
-            for name, value in values.items():
-                self.seen.setdefault(name, []).append(self._checked(step, name, value))
-        if self.waiting and self.progress:
-            self.progress(step, self.total, self.seen["train_loss"][-1])
-        self.waiting = []
-
-    def _checked(self, step: int, what: str, value) -> np.ndarray:
-        """The value as an array (E,); raises Diverged at the first loss that is NaN or too large."""
-        values = torch.as_tensor(value).double().cpu().numpy()
-        limit = np.inf if what in self.untrained else _EXPLODED
-        bad = ~(np.abs(values) < limit) & what.endswith("loss")
-        if bad.any():
-            e = int(bad.argmax())
-            where = f"member {e} ({self.names[e]}) is {values[e]:.4g} nats at step {step}"
-            raise Diverged(f"{self.stage}: {what} of {where}; try a lower rate")
-        return values
-
-    def _row(self, step: int) -> None:
-        held_out = {name: self._checked(step, name, value) for name, value in self.evaluate().items()}
-        means = {name: np.mean(values, 0) for name, values in self.seen.items()}
-        self.seen = {}
-        self.rows.append({"step": np.full(len(self.names), step), **means, **held_out})
-
-    def curves(self) -> dict[str, np.ndarray]:
-        """{column: (E, rows)}; a mean over updates is NaN before the first one."""
-        nothing = np.full(len(self.names), np.nan)
-        names = ["step", *sorted(self.rows[-1].keys() - {"step"})]
-        return {name: np.stack([row.get(name, nothing) for row in self.rows], 1) for name in names}
-
-    def state(self) -> State:
-        self._drain()
-        seen = {f"seen.{name}": np.stack(values) for name, values in self.seen.items()}
-        return seen | {f"row.{i}.{k}": v for i, row in enumerate(self.rows) for k, v in row.items()}
-
-    def restore(self, state: State) -> None:
-        for name, value in state.items():
-            kind, _, rest = name.partition(".")
-            if kind == "seen":
-                self.seen[rest] = list(value)
-                continue
-            row, _, column = rest.partition(".")
-            self.rows += [{} for _ in range(int(row) + 1 - len(self.rows))]
-            self.rows[int(row)][column] = value
-
-
-def _schedule(step: int, updates: int, warmup: int) -> float:
-    """Learning rate over its peak: linear warm-up, then a cosine down to a tenth."""
-    if step < warmup:
-        return step / warmup
-    done = min(1.0, (step - warmup) / max(1, updates - warmup))
-    return 0.55 + 0.45 * math.cos(math.pi * done)
-
-
 def _indices(n: int, batch: int, generators) -> torch.Tensor:
     return torch.stack([torch.randint(n, (batch,), generator=g, device=g.device) for g in generators])
 
@@ -601,15 +461,14 @@ def _to(array: np.ndarray, device) -> torch.Tensor:
     return torch.as_tensor(np.ascontiguousarray(array), device=device)
 
 
+def _classes(world: Recurrence, histories: torch.Tensor) -> torch.Tensor:
+    """`Recurrence.classes` of histories (..., T), where they are."""
+    logs = _to(world.logs.astype(np.int64), histories.device)
+    return logs[histories[..., 1 - world.window :].long()].sum(-1) % (world.modulus - 1)
+
+
 def _tensors(weights: dict[str, np.ndarray], dtype) -> dict[str, torch.Tensor]:
     return {k: torch.as_tensor(v).to(dtype) for k, v in weights.items()}
-
-
-def _check_weights(weights: dict, expected: dict[str, tuple[int, ...]]) -> None:
-    given = {k: tuple(v.shape[1:]) for k, v in weights.items()}
-    if given != expected:
-        wrong = sorted(k for k in expected.keys() | given.keys() if expected.get(k) != given.get(k))[0]
-        raise ValueError(f"weights: {wrong} is {given.get(wrong)}, allowed is {expected.get(wrong)}")
 
 
 def _check(config, counts: tuple[str, ...], rates: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ Shapes: E members, B histories, T tokens, D width, H heads, V tokens of the alph
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -103,6 +104,12 @@ def positions(context: int, width: int) -> torch.Tensor:
     return torch.stack([angle.sin(), angle.cos()], -1).reshape(context, -1)[:, :width]
 
 
+@lru_cache(maxsize=64)
+def _positions(context: int, width: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """`positions`, made once and kept where they are added: a GPU must not wait for them in every step."""
+    return positions(context, width).to(device, dtype)
+
+
 class Dropout:
     """Inverted dropout whose masks come from one random stream a member (so members do not interfere)."""
 
@@ -189,7 +196,7 @@ def _embedded(weights: dict, a: Architecture, tokens: torch.Tensor):
     if t != a.context:
         raise ValueError(f"tokens: {t} a history, allowed is the context of {a.context}")
     embedding = weights["embedding.weight"]
-    code = positions(t, a.width).to(embedding)
+    code = _positions(t, a.width, embedding.device, embedding.dtype)
     x = F.one_hot(tokens.long(), a.n_tokens).to(embedding.dtype).reshape(e, b * t, a.n_tokens) @ embedding
     return (x.view(e, b, t, a.width) + code).reshape(e, b * t, a.width)
 

@@ -1,12 +1,14 @@
-"""Does one job of a study: trains a model or measures one, from the store and to the store.
+"""Does one job of a study: trains models or measures them, from the store and to the store.
 
-Floor 3. A job is told by its specification, a plain dictionary that is also its key in the store:
-kind, architecture, seed and every setting, and the specification of the run it starts from.
+Floor 3. A run is told by its specification, a plain dictionary that is also its key in the store:
+kind, architecture, seed and every setting, and the specification of the run it starts from. A job is one
+run, or several that differ in seed and goal only and are trained as one ensemble.
 """
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from scipy.special import softmax
 
 from .measure import split_history
 from .recurrence import Recurrence
-from .store import Store
+from .store import Checkpoints, Store, provenance
 from .tables import READINGS
 
 GENERATOR = {"kind": "generator"}
@@ -53,56 +55,79 @@ def settings(spec: dict):
 
 
 class Worker:
-    """Does one job: reads what it needs from the store and leaves its run there (picklable, for Dask).
+    """Does one job: reads what it needs from the store and leaves its runs there (picklable, for Dask).
 
     checkpoint_every: seconds between the states that an unfinished training leaves; it goes on from the
-    newest good one.
+    newest good one. device: where models train and answer, "cpu" or "cuda".
     """
 
-    def __init__(self, root: Path, *, checkpoint_every: float = 60.0):
-        self.root, self.checkpoint_every = Path(root), checkpoint_every
+    def __init__(self, root: Path, *, checkpoint_every: float = 60.0, device: str = "cpu"):
+        self.root, self.checkpoint_every, self.device = Path(root), checkpoint_every, device
 
-    def __call__(self, spec: dict, report: Report) -> None:
+    def __call__(self, specs: Sequence[dict], report: Report) -> None:
         import torch
 
         store = Store(self.root)
-        if spec in store:  # a job that was handed out twice
+        specs = [spec for spec in specs if spec not in store]  # the others were done before
+        if not specs:
             return
         torch.set_num_threads(1)
         start = time.perf_counter()
-        work = {"pretrain": self._train, "reinforce": self._train, "measure": self._measure}[spec["kind"]]
-        done, before = work(spec, report)
-        store.save(spec, **done, seconds=round(before + time.perf_counter() - start, 2))
-        store.checkpoints(spec).clear()
+        kept = self._checkpoints(specs)
+        keep = _Keep(kept)
+        results = (self._measure if specs[0]["kind"] == "measure" else self._train)(specs, report, keep)
+        seconds = (keep.seconds + time.perf_counter() - start) / len(specs)
+        for spec, result in zip(specs, results, strict=True):
+            store.save(spec, **result, seconds=round(seconds, 2), made=self._made())
+        kept.clear()
 
-    def _train(self, spec: dict, report) -> tuple[dict, float]:
+    def _checkpoints(self, specs: list[dict]) -> Checkpoints:
+        whole = specs[0] if len(specs) == 1 else {"kind": specs[0]["kind"], "members": specs}
+        return Store(self.root).checkpoints(whole, every=self.checkpoint_every)
+
+    def _made(self) -> dict:
+        made = provenance()
+        if self.device == "cpu":
+            return made
+        import torch
+
+        return made | {"machine": f"{made['machine']}, {torch.cuda.get_device_name(self.device)}"}
+
+    def _train(self, specs: list[dict], report: Report, keep: "_Keep") -> list[dict]:
         from . import training
 
-        keep = self._keep(spec)
-        common = {"progress": _progress(report), "state": keep.state, "keep": keep}
-        config, seeds = settings(spec), [origin(spec)["seed"]]
-        if spec["kind"] == "pretrain":
-            trained = training.pretrain(architecture(spec), config, seeds, **common)
+        shape, seeds = architecture(specs[0]), [origin(spec)["seed"] for spec in specs]
+        common = {"progress": _progress(report), "state": keep.state, "keep": keep, "device": self.device}
+        if specs[0]["kind"] == "pretrain":
+            trained = training.pretrain(shape, settings(specs[0]), seeds, **common)
         else:
-            weights = {k: v[None] for k, v in Store(self.root).weights(spec["parent"]).items()}
-            trained = training.reinforce(architecture(spec), config, weights, seeds, **common)
-        curves = pd.DataFrame({name: values[0] for name, values in trained.curves.items()})
-        weights = {k: v[0] for k, v in trained.weights.items()}
-        return {"weights": weights, "tables": {"curves": curves}}, keep.seconds
+            start = self._parents(specs)
+            trained = training.reinforce(shape, [settings(s) for s in specs], start, seeds, **common)
+        members = [trained.member(e) for e in range(len(specs))]
+        return [
+            {
+                "weights": {k: v[0] for k, v in member.weights.items()},
+                "tables": {"curves": pd.DataFrame({k: v[0] for k, v in member.curves.items()})},
+            }
+            for member in members
+        ]
 
-    def _keep(self, spec: dict) -> "_Keep":
-        return _Keep(Store(self.root).checkpoints(spec, every=self.checkpoint_every))
+    def _parents(self, specs: list[dict]) -> dict:
+        """The weights that members start from, {name: (E, ...)}."""
+        parents = [Store(self.root).weights(spec["parent"]) for spec in specs]
+        return {name: np.stack([weights[name] for weights in parents]) for name in parents[0]}
 
-    def _measure(self, spec: dict, report) -> tuple[dict, float]:
+    def _measure(self, specs: list[dict], report: Report, _) -> list[dict]:
         report(0.1, "measuring")
+        return [{"tables": self._measured(spec)} for spec in specs]
+
+    def _measured(self, spec: dict) -> dict[str, pd.DataFrame]:
         sets = spec["repeats"], spec["set_size"]
         if spec["model"] == GENERATOR:
-            policies, own = _generator_policies, (1.0, "all")
-            return {"tables": measure_tables(policies, spec["n_histories"], *sets, own=own)}, 0.0
+            return measure_tables(_generator_policies, spec["n_histories"], *sets, own=(1.0, "all"))
         answer = _answering(self._weights(spec["model"]), architecture(spec))
-        policies = _policies(answer)
-        tables = measure_tables(policies, spec["n_histories"], *sets, own=(0.0, "all"))
-        return {"tables": tables | self_evaluation_tables(answer, *sets)}, 0.0
+        tables = measure_tables(_policies(answer), spec["n_histories"], *sets, own=(0.0, "all"))
+        return tables | self_evaluation_tables(answer, *sets)
 
     def _weights(self, model: dict) -> dict:
         import torch
@@ -110,8 +135,10 @@ class Worker:
         from .transformer import initialise
 
         if model["kind"] == "untrained":
-            return initialise(architecture(model), [model["seed"]])
-        return {k: torch.from_numpy(v[None]) for k, v in Store(self.root).weights(model).items()}
+            weights = initialise(architecture(model), [model["seed"]])
+        else:
+            weights = {k: torch.from_numpy(v[None]) for k, v in Store(self.root).weights(model).items()}
+        return {name: weight.to(self.device) for name, weight in weights.items()}
 
 
 class _Keep:
@@ -186,7 +213,7 @@ def measure_tables(
     world = Recurrence()
     counts = []
     for half in range(2):
-        histories = world.histories(n_histories // 2, seed=[HISTORY_SEED, *b"half", half + 1])
+        histories = _histories(n_histories // 2, b"half", half)
         for (temperature, tokens), answer in policies(histories).items():
             table = split_history(histories, lambda _, answer=answer: answer, world).counts
             m, a = np.nonzero(table)
@@ -197,7 +224,7 @@ def measure_tables(
 
 
 def _sampled_row(policy, world: Recurrence, repeat: int, set_size: int) -> dict:
-    histories = _set(world, repeat, set_size)
+    histories = _histories(set_size, b"set", repeat)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # an infinite Imp is in the table, for all to see
         futures = split_history(
@@ -209,9 +236,10 @@ def _sampled_row(policy, world: Recurrence, repeat: int, set_size: int) -> dict:
     return row | {f"f_prime{k}": share for k, share in enumerate(mean)}
 
 
-def _set(world: Recurrence, repeat: int, set_size: int) -> np.ndarray:
-    """One of the post's sets of histories, (set_size, T): the same for every model."""
-    return world.histories(set_size, seed=[HISTORY_SEED, *b"set", repeat + 1])
+@lru_cache(maxsize=64)
+def _histories(n: int, purpose: bytes, number: int) -> np.ndarray:
+    """A set of histories (n, T), the same for every model: `half` of a measurement, or the post's `set`."""
+    return Recurrence().histories(n, seed=[HISTORY_SEED, *purpose, number + 1])
 
 
 def self_evaluation_tables(answering, repeats: int, set_size: int) -> dict[str, pd.DataFrame]:
@@ -228,7 +256,7 @@ def self_evaluation_tables(answering, repeats: int, set_size: int) -> dict[str, 
 
 def _self_evaluation(answering, repeat: int, set_size: int) -> dict[str, pd.DataFrame]:
     world = Recurrence()
-    histories = _set(world, repeat, set_size)
+    histories = _histories(set_size, b"set", repeat)
     own = _numpy(answering(histories)).argmax(1)
     generators = world.next_probs(histories).argmax(1)
     expected = np.stack([_expected(answering, histories, a) for a in range(world.n_tokens)], 1)
