@@ -53,17 +53,25 @@ ACTED = Arm(settings={"maintenance": "acted"}, sizes=("18k", "402k"))
 def _ablations() -> dict[str, Arm]:
     """What else the post tried or mentions, each differing in one setting from the profile `post`."""
 
-    def tuned(**settings):
-        return Arm(settings=settings, sizes=("18k",))
+    ends = ("18k", "402k")
 
-    def predicting(context=20, sizes=("18k", "402k"), **settings):
+    def tuned(sizes=("18k",), **settings):
+        return Arm(settings=settings, sizes=sizes)
+
+    def predicting(context=20, sizes=ends, **settings):
         return Arm("pretrained", settings, sizes, (), context)
 
-    arms = {"no maintenance": Arm(settings={"maintenance": "none"}, sizes=("18k", "402k"))}
+    arms = {"no maintenance": tuned(ends, maintenance="none")}
     arms |= {f"failures {w:g}": tuned(failure_weight=w) for w in (0.01, 0.1, 0.3, 1.0)}
     arms |= {f"joint {w:g}": tuned(maintenance="joint", maintenance_weight=w) for w in (0.1, 1.0)}
-    arms |= {f"rollouts {n}": tuned(rollouts=n) for n in (1, 8, 128)}
-    arms |= {f"batch {n}": tuned(batch=n) for n in (32, 1024)}
+    arms |= {"rollouts 1": tuned(ends, rollouts=1), "rollouts 8": tuned(rollouts=8)}
+    arms |= {"rollouts 128": tuned(ends, rollouts=128)}
+    arms |= {
+        "batch 32": tuned(batch=32),
+        "batch 1024": tuned(ends, batch=1024),
+        "batch 4096": tuned(batch=4096),
+    }
+    arms |= {"updates 1600": tuned(updates=1600)}
     arms |= {f"windows {n}": predicting(train_size=n) for n in (2**12, 2**14, 2**16)}
     arms |= {f"context {n}": predicting(n, ("53k",)) for n in (16, 17, 18)}
     arms |= {"dropout 0": predicting(dropout=0.0), "float32": predicting(precision="float32")}
