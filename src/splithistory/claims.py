@@ -159,7 +159,6 @@ class Context:
     ):
         self.study, self.ablations, self.benchmarks = results, ablations, Path(benchmarks)
         self.world = world or Recurrence()
-        self._intervals: dict[int, tuple] = {}
 
     @cached_property
     def sizes(self) -> list[str]:
@@ -228,15 +227,10 @@ class Context:
         wide = table.pivot_table(index="seed", columns="size", values=column)
         return wide.reindex(columns=sizes or self.sizes).dropna().to_numpy()
 
-    def interval(self, model: int) -> tuple[np.ndarray, np.ndarray]:
-        """(centre, half width) of the 95 % intervals over histories of (s on its own goal, op) of a model."""
-        if model not in self._intervals:
-            n_good = int(self.study.models.set_index("model").loc[model, "n_good"])
-            goal = GOALS[n_good or 4]  # a pretrained model has no goal: only its op is read
-            measured = self.measured[model] if n_good else self.study.measured(model)
-            low, high = measured.interval(lambda f: np.stack([f.success(goal), f.op], -1))
-            self._intervals[model] = (low + high) / 2, (high - low) / 2
-        return self._intervals[model]
+    def op_interval(self, model: int) -> tuple[float, float]:
+        """(centre, half width) of the 95 % interval over histories of a model's Op, in nats."""
+        scalars = self.study.scalars(model)
+        return _centred(scalars["op_low"], scalars["op_high"])
 
     def _on_every_goal(self, row: dict) -> pd.DataFrame:
         measured = self.measured[row["model"]]
@@ -300,6 +294,11 @@ def _slopes(table: pd.DataFrame, x: str, y: str) -> np.ndarray:
 def _slopes_by_goal(table: pd.DataFrame, x: str, y: str) -> np.ndarray:
     """(seeds, goals)."""
     return np.stack([_slopes(table[table["n_good"] == n], x, y) for n in GOALS], 1)
+
+
+def _centred(low: float, high: float) -> tuple[float, float]:
+    """(centre, half width) of an interval."""
+    return (low + high) / 2, (high - low) / 2
 
 
 def _text(values) -> str:
@@ -509,9 +508,9 @@ def _failures_hurt(context: Context) -> Judgement:
 def _success_above_chance(context: Context) -> Judgement:
     shares = []
     for row in context.own.itertuples():
-        centre, half = context.interval(row.model)
+        low = context.study.scalars(row.model)["s_low"]
         above = context.world.ceiling(GOALS[row.n_good]) - row.p
-        shares.append(((row.s - row.p) / above, (centre[0] - half[0] - row.p) / above))
+        shares.append(((row.s - row.p) / above, (low - row.p) / above))
     least, low = np.min(shares, axis=0)
     text = f"at least {least:.2f} of the way from chance to the ceiling (95 %: above {low:.2f})"
     return Judgement(text, bool(low > 0.25), bool(low > 0))
@@ -531,10 +530,11 @@ def _success_grows(context: Context) -> Judgement:
 @judge("models-above-generator", "models")
 def _models_above_generator(context: Context) -> Judgement:
     low, high = context.generator.interval("op")
+    centre, half = _centred(low, high)
     below = {}
     for name, rows in (("finetuned", context.own), ("pretrained", context.pretrained)):
-        intervals = [context.interval(model) for model in rows["model"]]
-        highest = [c[1] - (low + high) / 2 + np.hypot(h[1], (high - low) / 2) for c, h in intervals]
+        intervals = [context.op_interval(model) for model in rows["model"]]
+        highest = [c - centre + np.hypot(h, half) for c, h in intervals]
         below[name] = sum(value < 0 for value in highest)
     text = ", ".join(f"{n} {name}" for name, n in below.items())
     text = f"below the generator's {context.generator.op:.4f} nats ({low:.4f} to {high:.4f}): {text}"
@@ -626,7 +626,7 @@ def _not_a_random_walk(context: Context, independent: Recurrence | None = None) 
 
 @judge("run-variation", "seeds")
 def _run_variation(context: Context) -> Judgement:
-    table = context.own.assign(half=[context.interval(model)[1][1] for model in context.own["model"]])
+    table = context.own.assign(half=[context.op_interval(model)[1] for model in context.own["model"]])
     cells = table.pivot(index="seed", columns=["size", "n_good"], values=["op", "half"]).dropna()
     seeds = list(zip(cells["op"].to_numpy(), cells["half"].to_numpy(), strict=True))
 

@@ -105,26 +105,36 @@ class Study:
         rows = self.finetuned(arm)
         if rows.empty:
             return pd.DataFrame()
-        measures = self.measures[self.measures["temperature"] == temperature]
-        return rows.merge(measures.drop(columns="temperature"), on="model")
+        measures = [{"model": m} | self.scalars(m, temperature=temperature) for m in rows["model"]]
+        return rows.merge(pd.DataFrame(measures), on="model")
 
-    @cached_property
+    @property
     def measures(self) -> pd.DataFrame:
-        """Every model measured, at temperature 0 and 1: model, temperature, then information in nats.
+        """Every model measured, at temperature 0 and 1: a row each of model, temperature and `scalars`."""
+        pairs = [(m, t) for m in self.models["model"] for t in (0.0, 1.0)]
+        rows = [{"model": m, "temperature": t} | self.scalars(m, temperature=t) for m, t in pairs]
+        return pd.DataFrame(rows)
+
+    def scalars(self, model: int, *, temperature: float = 0.0) -> dict[str, float]:
+        """A model's measurement in numbers, information in nats: as published, else computed once.
 
         op and imp (each with _low and _high, a 95 % interval over the draw of histories), delta, wrong_parity
         (the rate of even tokens played at odd positions); for finetuned models, on their own goal, also s and
         gap = op − implied_op with intervals, implied_op, s_prime and imp_min.
         """
-        if self.measures_file is not None:
-            return pd.read_parquet(self.measures_file)
-        rows = []
-        for row in self.models.itertuples():
-            for temperature in (0.0, 1.0):
-                measured = self.measured(row.model, temperature=temperature)
-                scalars = _scalars(measured, GOALS[row.n_good] if row.n_good else None)
-                rows.append({"model": row.model, "temperature": temperature} | scalars)
-        return pd.DataFrame(rows)
+        if (model, temperature) not in self._known:
+            n_good = self.models.set_index("model").loc[model, "n_good"]
+            measured = self.measured(model, temperature=temperature)
+            self._known[model, temperature] = _scalars(measured, GOALS[n_good] if n_good else None)
+        return self._known[model, temperature]
+
+    @cached_property
+    def _known(self) -> dict[tuple[int, float], dict[str, float]]:
+        """The `scalars` that are published, and then those computed."""
+        if self.measures_file is None:
+            return {}
+        table = pd.read_parquet(self.measures_file).set_index(["model", "temperature"])
+        return {pair: row.dropna().to_dict() for pair, row in table.iterrows()}
 
     def decompositions(self, arm: str = "sampled") -> pd.DataFrame:
         """Op and Imp split into their terms (SplitHistory.decomposition), at temperature 0, in nats.
@@ -242,7 +252,7 @@ class Study:
 
 
 def _scalars(measured: SplitHistory, goal) -> dict[str, float]:
-    """A row of `measures`; goal: None for a model that has none."""
+    """`Study.scalars` of a measurement; goal: None for a model that has none."""
     quantities = {"op": lambda f: f.op, "imp": lambda f: f.imp}
     scalars = {"delta": measured.delta}
     scalars["wrong_parity"] = float(measured.action_probs[: Recurrence().alphabet].sum())
