@@ -6,9 +6,11 @@ from pathlib import Path
 import jupytext
 import matplotlib
 import pytest
+import torch
 from hypothesis import settings
 
 from splithistory.chapters import UNCOMPARED
+from splithistory.transformer import Architecture, initialise
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -61,6 +63,25 @@ def execute(sources: list[str], **parameters) -> dict:
         if number == 0:
             namespace |= parameters
     return namespace
+
+
+def perturbed(weights: dict) -> dict:
+    """Weights whose layer-norm gains and biases are not the trivial ones."""
+    generator = torch.Generator().manual_seed(7)
+    return {k: v + 0.1 * torch.randn(v.shape, generator=generator).to(v.dtype) for k, v in weights.items()}
+
+
+def member(weights: dict, e: int) -> dict:
+    """The weights of one member, without the ensemble's axis."""
+    return {name: w[e] for name, w in weights.items()}
+
+
+@pytest.fixture(scope="session")
+def network():
+    """(architecture, ensemble of two in float64, tokens (2, B, T))"""
+    architecture = Architecture(width=16, layers=3)
+    tokens = torch.randint(16, (2, 5, 20), generator=torch.Generator().manual_seed(0))
+    return architecture, perturbed(initialise(architecture, [0, 1], dtype=torch.float64)), tokens
 
 
 @pytest.fixture

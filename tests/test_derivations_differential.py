@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT, CaughtAt, cells, execute, planted
+from conftest import ROOT, CaughtAt, cells, execute, member, perturbed, planted
 from safetensors.torch import save_file
 
 from splithistory import differential, study
 from splithistory.tables import GOALS, Study
-from splithistory.transformer import Architecture, activations, branches, initialise, logits
+from splithistory.transformer import Architecture, activations, branches, initialise
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import jacobian
@@ -143,52 +143,6 @@ def test_the_posts_plus_before_the_last_trace_disagrees_with_nearly_all_of_them(
 # --- blocks -----------------------------------------------------------------------------------------
 
 
-def perturbed(architecture, seeds=(0,)):
-    """Weights in float64 whose layer-norm gains and biases are not the trivial ones."""
-    generator = torch.Generator().manual_seed(7)
-    weights = initialise(architecture, list(seeds), dtype=torch.float64)
-    return {k: v + 0.1 * torch.randn(v.shape, generator=generator).double() for k, v in weights.items()}
-
-
-def member(weights, e):
-    return {name: w[e] for name, w in weights.items()}
-
-
-@pytest.fixture(scope="module")
-def network():
-    """(architecture, ensemble of two, tokens (2, B, T))"""
-    architecture = Architecture(width=16, layers=3)
-    tokens = torch.randint(16, (2, 5, 20), generator=torch.Generator().manual_seed(0))
-    return architecture, perturbed(architecture, [0, 1]), tokens
-
-
-def test_blocks_made_of_their_branches_are_the_network(network):
-    architecture, weights, tokens = network
-    *entering, leaving = activations(weights, architecture, tokens)
-    assert [tuple(x.shape) for x in entering] == [(2, 5, 20, 16)] * 3
-    for e in range(2):
-        p = entering[0][e, 3, -1]
-        for i, x in enumerate(entering):
-            assert torch.allclose(p, x[e, 3, -1], rtol=0, atol=1e-12)
-            attention, feed_forward = branches(member(weights, e), architecture, i, x[e, 3])
-            p = p + attention(p)
-            p = p + feed_forward(p)
-        assert torch.allclose(p, leaving[e, 3], rtol=0, atol=1e-12)
-        read = weights["readout.weight"][e] @ p + weights["readout.bias"][e]
-        assert torch.allclose(read, logits(weights, architecture, tokens)[e, 3], rtol=0, atol=1e-12)
-
-
-def test_a_branch_sees_the_other_positions_as_they_are_and_not_the_last(network):
-    architecture, weights, tokens = network
-    x = activations(weights, architecture, tokens)[1][0, 0]
-    elsewhere = torch.cat([x[:-1], x[:1]])
-    moved = torch.cat([x[1:2], x[1:]])
-    first, same, other = (
-        branches(member(weights, 0), architecture, 1, y)[0](x[-1]) for y in (x, elsewhere, moved)
-    )
-    assert torch.equal(first, same) and not torch.allclose(first, other)
-
-
 def hand_written_jacobian_of_layer_norm(p, gain):
     d, spread = len(p), np.sqrt(p.var() + 1e-5)
     unit = (p - p.mean()) / spread
@@ -257,11 +211,10 @@ def small_study(folder, sizes, arms, seeds=(0,)):
                 }
                 rows.append(row)
                 if stage != "untrained":
-                    weights = perturbed(Architecture(*study.SIZES[size]), [model])
+                    start = initialise(Architecture(*study.SIZES[size]), [model], dtype=torch.float64)
+                    own = member(perturbed(start), 0)
                     files[model] = folder / f"{model}.safetensors"
-                    save_file(
-                        {k: v.float().contiguous() for k, v in member(weights, 0).items()}, files[model]
-                    )
+                    save_file({k: v.float().contiguous() for k, v in own.items()}, files[model])
     empty = pd.DataFrame()
     return Study(pd.DataFrame(rows), *[empty] * 6, manifest={}, weight_files=files)
 

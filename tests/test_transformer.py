@@ -2,9 +2,19 @@
 
 import pytest
 import torch
+from conftest import member, perturbed
 from torch import nn
 
-from splithistory.transformer import Architecture, Dropout, initialise, logits, positions, stream
+from splithistory.transformer import (
+    Architecture,
+    Dropout,
+    activations,
+    branches,
+    initialise,
+    logits,
+    positions,
+    stream,
+)
 
 SMALL = Architecture(width=16, layers=2)
 
@@ -29,12 +39,6 @@ def torch_encoder(architecture, weights, member):
 
 def tokens(e, b, seed=0):
     return torch.randint(16, (e, b, 20), generator=torch.Generator().manual_seed(seed))
-
-
-def perturbed(weights):
-    """Weights whose layer-norm gains and biases are not the trivial ones."""
-    generator = torch.Generator().manual_seed(7)
-    return {k: v + 0.1 * torch.randn(v.shape, generator=generator) for k, v in weights.items()}
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
@@ -139,3 +143,30 @@ def test_every_mask_of_every_block_silences_something(which):
     weights = perturbed(initialise(SMALL, [0]))
     whole = logits(weights, SMALL, tokens(1, 4))
     assert not torch.allclose(logits(weights, SMALL, tokens(1, 4), One(0.5, [])), whole)
+
+
+def test_blocks_made_of_their_branches_are_the_network(network):
+    architecture, weights, tokens = network
+    *entering, leaving = activations(weights, architecture, tokens)
+    assert [tuple(x.shape) for x in entering] == [(2, 5, 20, 16)] * 3
+    for e in range(2):
+        p = entering[0][e, 3, -1]
+        for i, x in enumerate(entering):
+            assert torch.allclose(p, x[e, 3, -1], rtol=0, atol=1e-12)
+            attention, feed_forward = branches(member(weights, e), architecture, i, x[e, 3])
+            p = p + attention(p)
+            p = p + feed_forward(p)
+        assert torch.allclose(p, leaving[e, 3], rtol=0, atol=1e-12)
+        read = weights["readout.weight"][e] @ p + weights["readout.bias"][e]
+        assert torch.allclose(read, logits(weights, architecture, tokens)[e, 3], rtol=0, atol=1e-12)
+
+
+def test_a_branch_sees_the_other_positions_as_they_are_and_not_the_last(network):
+    architecture, weights, tokens = network
+    x = activations(weights, architecture, tokens)[1][0, 0]
+    elsewhere = torch.cat([x[:-1], x[:1]])
+    moved = torch.cat([x[1:2], x[1:]])
+    first, same, other = (
+        branches(member(weights, 0), architecture, 1, y)[0](x[-1]) for y in (x, elsewhere, moved)
+    )
+    assert torch.equal(first, same) and not torch.allclose(first, other)
