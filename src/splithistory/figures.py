@@ -160,9 +160,9 @@ def keep(fig: plt.Figure, name: str) -> None:
     plt.close(fig)
 
 
-def plus_minus(intervals) -> str:
-    """(mean, half width) pairs as text, three digits each."""
-    return ", ".join(f"{mean:.3f} ± {half:.3f}" for mean, half in intervals)
+def plus_minus(intervals, digits: int = 3) -> str:
+    """(mean, half width) pairs as text, so many digits after the point."""
+    return ", ".join(f"{mean:.{digits}f} ± {half:.{digits}f}" for mean, half in intervals)
 
 
 def could_see(intervals, n: int) -> str:
