@@ -24,7 +24,7 @@ _SPAWN = get_context("spawn")  # a process begins with its own environment and n
 _ENDLESS = 10**6  # steps: more than anybody waits for
 # what each of the study's worker processes is started with
 _WORKERS = {k: str(v) for k, v in _SETTINGS["distributed.nanny.pre-spawn-environ"].items()}
-_PEAK_SIZES = (256, 512, 1024, 2048)
+_PEAK = {"cpu": ((256, 512, 1024, 2048), 1), "cuda": ((4096, 8192, 16384), 10)}  # sizes; products a call
 
 
 def endless(config: Pretraining) -> Pretraining:
@@ -184,21 +184,25 @@ def training_flops(architecture: Architecture) -> int:
     return 3 * forward_flops(architecture)
 
 
-def matrix_peak(dtype: torch.dtype, device: str, *, sizes=_PEAK_SIZES, seconds: float = 0.5) -> float:
+def matrix_peak(dtype: torch.dtype, device: str, *, seconds: float = 0.5) -> float:
     """Operations a second of torch's best square product, with the threads that are set.
 
     The fastest product of any of the sizes counts; each is repeated for `seconds`.
     """
     finish = torch.cuda.synchronize if device == "cuda" else lambda: None
-    return max(2 * n**3 / _fastest(_product(n, dtype, device, finish), seconds) for n in sizes)
+    sizes, times = _PEAK[device]
+    return max(
+        2 * n**3 * times / _fastest(_products(n, times, dtype, device, finish), seconds) for n in sizes
+    )
 
 
-def _product(n: int, dtype: torch.dtype, device: str, finish: Callable) -> Callable:
+def _products(n: int, times: int, dtype: torch.dtype, device: str, finish: Callable) -> Callable:
     a, b = torch.randn(2, n, n, device=device).to(dtype)
     out = torch.empty_like(a)
 
     def multiply():
-        torch.mm(a, b, out=out)
+        for _ in range(times):
+            torch.mm(a, b, out=out)
         finish()
 
     return multiply

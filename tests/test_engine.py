@@ -80,7 +80,7 @@ def gpu(monkeypatch):
     here = contextmanager(lambda *_: (yield))
     for name in ("device", "stream"):
         monkeypatch.setattr(torch.cuda, name, here)
-    monkeypatch.setattr(torch.cuda, "Stream", lambda: None)
+    monkeypatch.setattr(torch.cuda, "Stream", object)
     monkeypatch.setattr(engine, "on_gpu", lambda device: True)
     monkeypatch.setattr(engine, "record", tape.record)
     return tape
@@ -107,6 +107,15 @@ def test_recorded_updates_train_as_updates_one_by_one_do(number, request):
         assert np.abs(weight - recorded.weights[name]).max() < 1e-5, name
     for name, values in plain.curves.items():
         assert np.allclose(values, recorded.curves[name], atol=1e-5, equal_nan=True), name
+
+
+def test_two_trainings_at_a_time_have_two_streams_and_the_next_has_one_of_them(gpu):
+    engine._STREAMS.clear()
+    train = engine.on_own_stream(lambda meanwhile, *, device: meanwhile())
+    train(lambda: train(int, device="cuda"), device="cuda")
+    streams = set(map(id, engine._STREAMS))
+    train(int, device="cuda")
+    assert len(streams) == 2 and set(map(id, engine._STREAMS)) == streams
 
 
 @pytest.mark.parametrize(("number", "purposes"), [(0, 2), (1, 4)])

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -102,6 +103,13 @@ def test_a_run_on_a_gpu_says_on_which(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"a {device} device")
     assert Worker(tmp_path, device="cuda")._made()["machine"].endswith(", a cuda device")
     assert "a cuda device" not in Worker(tmp_path)._made()["machine"]
+
+
+def test_a_gpu_does_not_go_on_where_a_processor_stopped(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"a {device} device")
+    specs = [study.jobs(TINY)[0].payload]
+    folders = {Worker(tmp_path, device=device)._checkpoints(specs).folder for device in ("cpu", "cuda")}
+    assert len(folders) == 2
 
 
 def test_the_plan_counts_what_is_done_and_what_is_not(tiny, tmp_path):
@@ -287,7 +295,8 @@ def test_published_measures_are_those_that_the_tables_of_counts_give(tiny, tmp_p
     published = tables.Study.read(tmp_path / "published")
     assert published.measures_file is not None
     for temperature in (0.0, 1.0):
-        assert published.summary(temperature=temperature).equals(tiny[1].summary(temperature=temperature))
+        summaries = (found.summary(temperature=temperature) for found in (published, tiny[1]))
+        pd.testing.assert_frame_equal(*summaries, check_like=True, check_exact=True)
     assert set(published.measures["model"]) == set(tiny[1].models["model"])  # the generator, too
     assert published.measures[["op_low", "op_high", "imp_low", "imp_high"]].notna().all(axis=None)
 

@@ -18,6 +18,7 @@ import torch
 _EXPLODED = 50.0  # nats; guessing costs ln 16 = 2.8
 _DRAIN = 10  # updates whose losses wait on the device before they are looked at
 _WARM_UP = 3  # updates that CUDA wants to see before it records one
+_STREAMS: list = []  # of a GPU, that no training works on
 _RECORDING = threading.Lock()  # to begin recording waits for the whole device: one training at a time
 
 
@@ -56,14 +57,20 @@ def on_own_stream(train: Callable) -> Callable:
     """Make a function with a keyword `device` work on a stream of its own there, if it is a GPU.
 
     Trainings in threads side by side then share the GPU; nothing but the call itself waits for its work.
+    Streams are used again: CUDA has 32, and hands out the first once more after the last.
     """
 
     @wraps(train)
     def streamed(*args, device="cpu", **settings):
         if not on_gpu(device):
             return train(*args, device=device, **settings)
-        with torch.cuda.device(device), torch.cuda.stream(torch.cuda.Stream()):
-            return train(*args, device=device, **settings)
+        with torch.cuda.device(device):
+            own = _STREAMS.pop() if _STREAMS else torch.cuda.Stream()
+            try:
+                with torch.cuda.stream(own):
+                    return train(*args, device=device, **settings)
+            finally:
+                _STREAMS.append(own)
 
     return streamed
 

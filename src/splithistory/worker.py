@@ -5,6 +5,7 @@ kind, architecture, seed and every setting, and the specification of the run it 
 run, or several that differ in seed and goal only and are trained as one ensemble.
 """
 
+import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from .tables import READINGS
 GENERATOR = {"kind": "generator"}
 HISTORY_SEED = 2**31 + 1  # histories that models are measured on: no study seed reaches it
 _CONFIDENCE_BINS = 10
+_WARNINGS = threading.Lock()  # what is caught is caught in every thread
 Report = Callable[[float, str], None]  # (share of the job done, a short text such as its loss)
 
 
@@ -83,15 +85,18 @@ class Worker:
 
     def _checkpoints(self, specs: list[dict]) -> Checkpoints:
         whole = specs[0] if len(specs) == 1 else {"kind": specs[0]["kind"], "members": specs}
+        if self.device != "cpu":  # another device could not go on with these random streams
+            whole = whole | {"device": self._gpu()}
         return Store(self.root).checkpoints(whole, every=self.checkpoint_every)
 
     def _made(self) -> dict:
         made = provenance()
-        if self.device == "cpu":
-            return made
+        return made if self.device == "cpu" else made | {"machine": f"{made['machine']}, {self._gpu()}"}
+
+    def _gpu(self) -> str:
         import torch
 
-        return made | {"machine": f"{made['machine']}, {torch.cuda.get_device_name(self.device)}"}
+        return torch.cuda.get_device_name(self.device)
 
     def _train(self, specs: list[dict], report: Report, keep: "_Keep") -> list[dict]:
         from . import training
@@ -225,7 +230,7 @@ def measure_tables(
 
 def _sampled_row(policy, world: Recurrence, repeat: int, set_size: int) -> dict:
     histories = _histories(set_size, b"set", repeat)
-    with warnings.catch_warnings():
+    with _WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # an infinite Imp is in the table, for all to see
         futures = split_history(
             histories, policy, world, method="sampled", seed=[HISTORY_SEED, *b"draw", repeat + 1]
