@@ -657,6 +657,12 @@ def test_the_f_test_of_two_columns_is_the_paired_t_test():
     assert claims.f_test(values) == pytest.approx(stats.ttest_rel(*values.T).pvalue)
 
 
+def test_the_f_test_does_not_count_columns_that_hardly_vary_as_evidence_that_all_agree():
+    value = np.random.default_rng(0).normal(size=6)
+    columns = np.stack([value, 0 * value, 0 * value], 1)  # one column varies: no more than a t test
+    assert claims.f_test(columns) == pytest.approx(stats.ttest_1samp(value, 0).pvalue)
+
+
 # --- the page and the terminal --------------------------------------------------------------------------
 
 
