@@ -78,7 +78,7 @@ def on_own_stream(train: Callable) -> Callable:
 class Learner:
     """Every weight of an ensemble in one tensor (E, P), and AdamW on it: one update is one kernel.
 
-    shapes: of one member's weights by name; weights: {name: (E, *shape)} to begin with; rate: the peak.
+    shapes: of one member's weights by name; weights: {name: (E, ...)} to begin with; rate: the peak.
     """
 
     def __init__(self, shapes: dict[str, tuple[int, ...]], weights, rate: float, weight_decay: float, device):
