@@ -64,8 +64,7 @@ def _ablations() -> dict[str, Arm]:
     arms = {"no maintenance": tuned(ends, maintenance="none")}
     arms |= {f"failures {w:g}": tuned(failure_weight=w) for w in (0.01, 0.1, 0.3, 1.0)}
     arms |= {f"joint {w:g}": tuned(maintenance="joint", maintenance_weight=w) for w in (0.1, 1.0)}
-    arms |= {"rollouts 1": tuned(ends, rollouts=1), "rollouts 8": tuned(rollouts=8)}
-    arms |= {"rollouts 128": tuned(ends, rollouts=128)}
+    arms |= {f"rollouts {n}": tuned(rollouts=n) for n in (1, 8, 128)}
     arms |= {
         "batch 32": tuned(batch=32),
         "batch 1024": tuned(ends, batch=1024),
