@@ -454,7 +454,7 @@ def _pretraining_overfits(context: Context) -> Judgement:
 
 
 def _rise(losses: np.ndarray) -> np.ndarray:
-    """Loss of the largest size above that of the best of the others, one value a seed (sizes share its data)."""
+    """Loss of the largest size above the best other size's, one value a seed (sizes share its data)."""
     others = losses[:, :-1]
     return losses[:, -1] - others[:, others.mean(0).argmin()]
 
