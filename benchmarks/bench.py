@@ -23,6 +23,7 @@ from table import device_name, row, shown, write
 from throughput import matrix_peak, precisions, rates, thread_counts, training_flops
 
 from splithistory import study
+from splithistory.engine import devices
 from splithistory.grid import default_workers
 from splithistory.store import Store, provenance
 from splithistory.study import PROFILES, SIZES
@@ -93,7 +94,8 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="bench", description=__doc__.splitlines()[0])
-    parser.add_argument("--device", type=_device, default="cpu", help="cpu (default), or cuda: training only")
+    what = "cpu (default), or cuda: training, and a study from nothing"
+    parser.add_argument("--device", type=_device, default="cpu", help=what)
     parser.add_argument(
         "--results", type=Path, default=RESULTS, help="folder of the file (default: %(default)s)"
     )
@@ -102,9 +104,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _device(name: str) -> str:
-    allowed = ["cpu"] + ["cuda"] * torch.cuda.is_available()
-    if name not in allowed:
-        raise argparse.ArgumentTypeError(f"given {name!r}, allowed on this machine: {', '.join(allowed)}")
+    if name not in devices():
+        raise argparse.ArgumentTypeError(f"given {name!r}, allowed on this machine: {', '.join(devices())}")
     return name
 
 

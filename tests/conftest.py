@@ -10,12 +10,24 @@ import torch
 from hypothesis import settings
 
 from splithistory.chapters import UNCOMPARED
+from splithistory.training import Pretraining, Reinforcement
 from splithistory.transformer import Architecture, initialise
 
 ROOT = Path(__file__).resolve().parents[1]
 
 settings.register_profile("untimed", deadline=None)  # how fast anything is, is not tested
 settings.load_profile("untimed")
+
+SMALL = Architecture(width=16, layers=2)
+SHORT = Pretraining(steps=20, batch=32, train_size=256, test_size=128, evaluations=2, warmup=5)
+TUNE = Reinforcement(
+    goal=(0, 4), updates=20, batch=32, pool=256, test_size=128, evaluations=2, maintenance_batch=16
+)
+
+
+def starting_weights(seeds) -> dict:
+    """Fresh weights of the small network as arrays {name: (E, ...)}."""
+    return {k: v.numpy() for k, v in initialise(SMALL, seeds).items()}
 
 
 def pytest_collectstart(collector):

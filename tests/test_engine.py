@@ -10,21 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import SHORT, SMALL, TUNE, starting_weights
 
 from splithistory import engine
 from splithistory.engine import Diverged, Log, Recorded, schedule
-from splithistory.training import Pretraining, Reinforcement, pretrain, reinforce
-from splithistory.transformer import Architecture, initialise
-
-SMALL = Architecture(width=16, layers=2)
-SHORT = Pretraining(steps=20, batch=32, train_size=256, test_size=128, evaluations=2, warmup=5)
-TUNE = Reinforcement(
-    goal=(0, 4), updates=20, batch=32, pool=256, test_size=128, evaluations=2, maintenance_batch=16
-)
-
-
-def starting_weights(seeds):
-    return {k: v.numpy() for k, v in initialise(SMALL, seeds).items()}
+from splithistory.training import pretrain, reinforce
 
 
 def test_the_rate_warms_up_to_its_peak_and_falls_along_a_cosine_to_a_tenth():

@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+from conftest import SHORT, SMALL, TUNE, starting_weights
 
 from splithistory import Recurrence, split_history
 from splithistory.engine import Diverged
@@ -19,22 +20,13 @@ from splithistory.training import (
     action_logits,
     as_policy,
     choose,
+    drawn,
     evaluate,
     pretrain,
     reinforce,
     training_windows,
 )
 from splithistory.transformer import Architecture, initialise, stream
-
-SMALL = Architecture(width=16, layers=2)
-SHORT = Pretraining(steps=20, batch=32, train_size=256, test_size=128, evaluations=2, warmup=5)
-TUNE = Reinforcement(
-    goal=(0, 4), updates=20, batch=32, pool=256, test_size=128, evaluations=2, maintenance_batch=16
-)
-
-
-def starting_weights(seeds):
-    return {k: v.numpy() for k, v in initialise(SMALL, seeds).items()}
 
 
 def assert_close(a, b, tolerance):
@@ -77,6 +69,31 @@ def test_reinforcement_raises_success_above_the_policy_it_started_from():
     config = Reinforcement(goal=(0, 4), updates=100, pool=2**13, test_size=512, evaluations=4, rate=3e-3)
     curves = reinforce(architecture, config, pretrained.weights, [0]).curves
     assert curves["success_greedy"][0, -1] > curves["success_greedy"][0, 0] + 0.02
+
+
+def test_each_member_is_reinforced_on_its_own_goal_as_it_would_be_alone():
+    goals, start = [(0, 4), (0, 1, 2)], starting_weights([0, 1])
+    configs = [replace(TUNE, goal=goal) for goal in goals]
+    together = reinforce(SMALL, configs, start, [0, 1], dtype=torch.float64)
+    for e, config in enumerate(configs):
+        own = {k: v[e : e + 1] for k, v in start.items()}
+        alone = reinforce(SMALL, config, own, [e], dtype=torch.float64)
+        assert_close(together.member(e).weights, alone.weights, 1e-7)
+        assert np.abs(together.curves["success"][e, 1:] - alone.curves["success"][0, 1:]).max() < 1e-9
+
+
+def test_sequences_drawn_for_a_gpu_follow_the_recurrence_as_those_of_the_world_do():
+    world = Recurrence()
+    tokens = drawn(world, 40_000, 40, stream(0, "windows"))
+    assert tokens.shape == (40_000, 40) and tokens.dtype == torch.uint8
+    tokens = tokens.numpy()
+    assert (tokens[:, ::2] < 8).all() and (tokens[:, 1::2] >= 8).all()
+    follows = world.noiseless_next(tokens[:, :-1]) == tokens[:, -1] % 8
+    assert follows.mean() == pytest.approx(world.predictability, abs=0.004)  # six standard errors
+    shares = np.bincount(world.classes(tokens[:, :37]), minlength=16) / len(tokens)
+    assert np.abs(shares - world.class_shares()).max() < 0.008
+    wrong = tokens[:, -1][~follows] % 8  # noise is uniform, and hits the right value one time in eight
+    assert np.abs(np.bincount(wrong, minlength=8) / len(wrong) - 1 / 8).max() < 0.08
 
 
 def test_reported_success_is_what_the_measure_finds_on_the_same_histories():
@@ -156,6 +173,14 @@ def test_a_nan_in_one_member_is_laid_to_that_member():
         (
             lambda: reinforce(Architecture(32, 2), TUNE, starting_weights([0]), [0]),
             "weights: embedding.weight is",
+        ),
+        (
+            lambda: reinforce(SMALL, [TUNE], starting_weights([0, 1]), [0, 1]),
+            "config: given 1, allowed is one, or one for each of 2",
+        ),
+        (
+            lambda: reinforce(SMALL, [TUNE, replace(TUNE, batch=8)], starting_weights([0, 1]), [0, 1]),
+            "config: given .*, allowed is to differ in the goal",
         ),
         (lambda: choose(torch.zeros(1, 16), -1), "temperature: given -1"),
     ],

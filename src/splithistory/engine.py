@@ -53,6 +53,11 @@ def on_gpu(device) -> bool:
     return torch.device(device).type == "cuda"
 
 
+def devices() -> list[str]:
+    """Where models can be trained on this machine."""
+    return ["cpu"] + ["cuda"] * torch.cuda.is_available()
+
+
 def on_own_stream(train: Callable) -> Callable:
     """Make a function with a keyword `device` work on a stream of its own there, if it is a GPU.
 

@@ -375,11 +375,10 @@ def run(
 def _check_device(device: str, workers: int, scheduler: str | None) -> None:
     if device == "cpu":
         return
-    import torch
+    from .engine import devices
 
-    allowed = ["cpu"] + ["cuda"] * torch.cuda.is_available()
-    if device not in allowed:
-        raise ValueError(f"device: given {device!r}, allowed on this machine: {', '.join(allowed)}")
+    if device not in devices():
+        raise ValueError(f"device: given {device!r}, allowed on this machine: {', '.join(devices())}")
     if workers or scheduler:
         raise ValueError(f"device: given {device!r} with workers or a scheduler, allowed is one or the other")
 

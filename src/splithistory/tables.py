@@ -292,14 +292,18 @@ def paired(there: pd.DataFrame, here: pd.DataFrame, column: str) -> pd.DataFrame
     return both[keys].assign(**{column: both[f"{column}_x"] - both[f"{column}_y"]})
 
 
-def growth_by_goal(table: pd.DataFrame, column: str) -> dict[int, tuple[float, float]]:
-    """`by_goal` of a column's change from the first size to the last; empty if there is only one."""
+def growth(table: pd.DataFrame, column: str) -> pd.Series:
+    """A column's change from the first size to the last, indexed by n_good and seed."""
     sizes = list(dict.fromkeys(table["size"]))
-    if len(sizes) < 2:
-        return {}
     wide = table.pivot(index=["n_good", "seed"], columns="size", values=column)
-    change = wide[sizes[-1]] - wide[sizes[0]]
-    return by_goal(change.rename(column).reset_index(), column)
+    return (wide[sizes[-1]] - wide[sizes[0]]).rename(column)
+
+
+def growth_by_goal(table: pd.DataFrame, column: str) -> dict[int, tuple[float, float]]:
+    """`by_goal` of `growth`; empty if there is only one size."""
+    if table["size"].nunique() < 2:
+        return {}
+    return by_goal(growth(table, column).reset_index(), column)
 
 
 def slope_by_goal(table: pd.DataFrame, x: str, y: str) -> dict[int, tuple[float, float]]:

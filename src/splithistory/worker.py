@@ -78,9 +78,9 @@ class Worker:
         kept = self._checkpoints(specs)
         keep = _Keep(kept)
         results = (self._measure if specs[0]["kind"] == "measure" else self._train)(specs, report, keep)
-        seconds = (keep.seconds + time.perf_counter() - start) / len(specs)
+        seconds, made = (keep.seconds + time.perf_counter() - start) / len(specs), self._made()
         for spec, result in zip(specs, results, strict=True):
-            store.save(spec, **result, seconds=round(seconds, 2), made=self._made())
+            store.save(spec, **result, seconds=round(seconds, 2), made=made)
         kept.clear()
 
     def _checkpoints(self, specs: list[dict]) -> Checkpoints:
@@ -108,13 +108,12 @@ class Worker:
         else:
             start = self._parents(specs)
             trained = training.reinforce(shape, [settings(s) for s in specs], start, seeds, **common)
-        members = [trained.member(e) for e in range(len(specs))]
         return [
             {
-                "weights": {k: v[0] for k, v in member.weights.items()},
-                "tables": {"curves": pd.DataFrame({k: v[0] for k, v in member.curves.items()})},
+                "weights": {k: v[e] for k, v in trained.weights.items()},
+                "tables": {"curves": pd.DataFrame({k: v[e] for k, v in trained.curves.items()})},
             }
-            for member in members
+            for e in range(len(specs))
         ]
 
     def _parents(self, specs: list[dict]) -> dict:
