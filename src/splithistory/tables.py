@@ -258,12 +258,13 @@ def _scalars(measured: SplitHistory, goal) -> dict[str, float]:
     scalars["wrong_parity"] = float(measured.action_probs[: Recurrence().alphabet].sum())
     if goal is not None:
         quantities |= {"s": lambda f: f.success(goal), "gap": lambda f: f.op - f.implied_op(goal)}
-        scalars["implied_op"] = measured.implied_op(goal)
-        scalars["s_prime"] = measured.counterfactual_success(goal)
-        scalars["imp_min"] = measured.imp_min(goal)
     ends = measured.interval(lambda f: np.stack([of(f) for of in quantities.values()], -1))
     for (name, of), low, high in zip(quantities.items(), *ends, strict=True):
         scalars |= {name: of(measured), f"{name}_low": low, f"{name}_high": high}
+    if goal is not None:  # last, so that columns stand alike with and without models that have no goal
+        scalars["implied_op"] = measured.implied_op(goal)
+        scalars["s_prime"] = measured.counterfactual_success(goal)
+        scalars["imp_min"] = measured.imp_min(goal)
     return scalars
 
 
