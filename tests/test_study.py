@@ -1,10 +1,12 @@
 """The study: jobs keyed and ordered, published tables whole, measurements those of the models."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 
 from splithistory import Recurrence, SplitHistory, split_history, study, tables
 from splithistory.information import entropy, kl
@@ -417,3 +419,16 @@ def test_retrained_models_are_compared_with_the_spread_between_seeds(tmp_path):
     assert study.compare(retrained, everything)[1] == [
         next(x for x in study.compare(retrained, everything)[0])
     ]
+
+
+def test_a_key_of_no_run_moves():
+    # published runs are found by their keys: a key that moves is a model that is trained again
+    golden = json.loads((ROOT / "tests/keys.json").read_text("utf8"))
+    assert {name: {job.label: job.key for job in study.jobs(p)} for name, p in study.PROFILES.items()} == golden
+
+
+def test_every_published_run_is_one_of_the_golden_keys():
+    golden = json.loads((ROOT / "tests/keys.json").read_text("utf8"))
+    for name in ("post", "ablations"):
+        keys = set(study.published(name).runs["key"])
+        assert keys and keys <= set().union(*(runs.values() for runs in golden.values()))

@@ -146,6 +146,30 @@ PROFILES = {
 PROFILES["ablations"] = replace(
     PROFILES["post"], seeds=(0, 1, 2), arms=_ablations(), measured=False, weights=False
 )
+# The post's own recipe where it gives one: one rollout a history, maintenance at a tenth of the main rate and
+# falling with it, one rate for all sizes (the median of those in `post`; nothing was tuned for it).
+_ONE_RATE = 2.5e-3
+PROFILES["faithful"] = replace(
+    PROFILES["post"],
+    arms={"sampled": SAMPLED},
+    reinforcement=PROFILES["post"].reinforcement
+    | {"rollouts": 1, "rate": _ONE_RATE, "maintenance_rate": _ONE_RATE / 10},
+    by_size={size: (pretraining, {}) for size, (pretraining, _) in PROFILES["post"].by_size.items()},
+)
+
+
+def _around_faithful() -> dict[str, Arm]:
+    """Each differs in one setting from the profile `faithful`, at the ends of the sizes."""
+
+    def changed(**settings):
+        return Arm(settings=settings, sizes=("18k", "402k"))
+
+    arms = {f"maintenance 1/{n}": changed(maintenance_rate=_ONE_RATE / n) for n in (3, 30, 100)}
+    arms |= {f"failures {w:g}": changed(failure_weight=w) for w in (0.01, 1.0)}
+    return arms | {"acted": changed(maintenance="acted")}
+
+
+PROFILES["recipe"] = replace(PROFILES["faithful"], seeds=(0, 1, 2), arms=_around_faithful(), weights=False)
 
 
 def profile_named(name: str) -> Profile:
