@@ -424,7 +424,8 @@ def test_retrained_models_are_compared_with_the_spread_between_seeds(tmp_path):
 def test_a_key_of_no_run_moves():
     # published runs are found by their keys: a key that moves is a model that is trained again
     golden = json.loads((ROOT / "tests/keys.json").read_text("utf8"))
-    assert {name: {job.label: job.key for job in study.jobs(p)} for name, p in study.PROFILES.items()} == golden
+    found = {name: {job.label: job.key for job in study.jobs(p)} for name, p in study.PROFILES.items()}
+    assert found == golden
 
 
 def test_every_published_run_is_one_of_the_golden_keys():

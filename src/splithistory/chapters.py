@@ -175,7 +175,7 @@ def _assignments(source: str) -> Iterator[Parameter]:
 def _kind(parameter: Parameter) -> tuple[Any, str]:
     """The type a value must have, and the same in words."""
     if parameter.name == "profile":
-        known = [name for name, profile in PROFILES.items() if "sampled" in profile.arms]  # what chapters show
+        known = [name for name, profile in PROFILES.items() if "sampled" in profile.arms]
         return Literal[tuple(known)], f"one of {', '.join(known)}"
     if parameter.name == "seed":
         return Annotated[int, Field(ge=0)], "an integer >= 0"
