@@ -24,9 +24,9 @@ from throughput import matrix_peak, precisions, rates, thread_counts, training_f
 
 from splithistory import study
 from splithistory.engine import devices
-from splithistory.grid import default_workers
-from splithistory.store import Store, provenance
 from splithistory.study import PROFILES, SIZES
+from splithistory.study.grid import default_workers
+from splithistory.study.store import Store, provenance
 from splithistory.training import Pretraining
 from splithistory.transformer import Architecture
 

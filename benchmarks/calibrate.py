@@ -14,8 +14,8 @@ import pandas as pd
 
 from splithistory import Recurrence, SplitHistory, split_history
 from splithistory.information import imp_min, implied_op
-from splithistory.store import provenance, whole_folder, write_manifest
 from splithistory.study import results_root
+from splithistory.study.store import provenance, whole_folder, write_manifest
 
 GOAL = (0, 4)
 STRENGTHS = (0.0, 0.5, 2.0, 5.0, 50.0)  # β of the policy exp(β P(success|m, a)); 0 ignores its input

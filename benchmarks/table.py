@@ -8,7 +8,7 @@ from statistics import median
 
 import torch
 
-from splithistory.store import write_whole
+from splithistory.study.store import write_whole
 
 # What was asked for: a row's name, the column that is judged, the bound. Other rows only inform.
 TARGETS = {

@@ -15,7 +15,7 @@ from multiprocessing import get_context
 import plain_training
 import torch
 
-from splithistory.grid import _SETTINGS
+from splithistory.study.grid import _SETTINGS
 from splithistory.training import Pretraining, pretrain
 from splithistory.transformer import Architecture
 

@@ -10,9 +10,8 @@ import pandas as pd
 import torch
 
 from splithistory.engine import Diverged
-from splithistory.store import write_whole
-from splithistory.study import SIZES, results_root
-from splithistory.tables import GOALS
+from splithistory.study import GOALS, SIZES, results_root
+from splithistory.study.store import write_whole
 from splithistory.training import Pretraining, Reinforcement, pretrain, reinforce
 from splithistory.transformer import Architecture
 

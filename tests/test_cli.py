@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-from splithistory import chapters, cli, grid, study
+from splithistory import cli, study
+from splithistory.pages import chapters
+from splithistory.study import grid
 
 
 @pytest.mark.parametrize("command", [[], ["study"], ["chapter"], ["book"], ["claims"], ["reference"]])
@@ -85,7 +87,7 @@ def test_a_failed_chapter_is_one_line_and_status_one(monkeypatch, capsys):
 
 
 def test_starting_up_does_not_import_torch():
-    code = "import sys, splithistory.chapters, splithistory.cli; sys.exit('torch' in sys.modules)"
+    code = "import sys, splithistory.pages.chapters, splithistory.cli; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

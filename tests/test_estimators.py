@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import beta, binom, multinomial, t
+from scipy.stats import beta, binom, multinomial
 
 from splithistory import estimators, information
 
@@ -18,22 +18,6 @@ PROBS, REFERENCE = np.array([0.2, 0.5, 0.3]), np.array([0.3, 0.3, 0.4])
 def tables(size, least=0):
     cells = st.lists(st.integers(least, 30), min_size=size, max_size=size)
     return cells.map(np.array).filter(lambda n: n.sum() >= 2)
-
-
-@pytest.mark.parametrize("n", [3, 5, 20])
-def test_a_detectable_mean_is_found_as_often_as_promised(n):
-    rng = np.random.default_rng(n)
-    critical = t.ppf(0.975, n - 1)
-    mean = estimators.detectable(critical / np.sqrt(n), n)  # of values with standard deviation 1
-    values = rng.normal(mean, 1, (40_000, n))
-    # given the true spread, as `detectable` assumes: the t statistic is noncentral t
-    found = values.mean(1) > critical * values.std(1, ddof=1) / np.sqrt(n)
-    assert found.mean() == pytest.approx(0.8, abs=0.01)
-
-
-def test_nothing_is_detectable_from_one_value():
-    with pytest.raises(ValueError, match="n: given 1, allowed is an integer >= 2"):
-        estimators.detectable(0.1, 1)
 
 
 def every_sample(n, probs):

@@ -10,8 +10,6 @@ from splithistory.information import binary_kl
 from splithistory.measure import Futures
 from splithistory.objectives import (
     CRITERIA,
-    auc,
-    clustered_interval,
     confusion,
     cross_evaluate,
     every_goal,
@@ -116,25 +114,6 @@ def test_equal_scores_share_a_place_and_the_best_is_first():
 
 def test_the_confusion_matrix_has_the_truth_in_its_rows():
     assert confusion([2, 2, 4], [2, 4, 4], [2, 4]).tolist() == [[1, 1], [0, 1]]
-
-
-def test_auc_counts_pairs_and_half_the_ties():
-    assert auc([2, 3], [1, 1]) == 1.0 and auc([1], [1]) == 0.5 and auc([0, 2], [1, 1]) == 0.5
-    rng = np.random.default_rng(0)
-    right, wrong = rng.normal(1, 1, 30), rng.normal(0, 1, 40)
-    brute = np.mean(right[:, None] > wrong[None])
-    assert auc(right, wrong) == pytest.approx(brute)
-    with pytest.raises(ValueError, match="auc: given 0 right and 1 wrong"):
-        auc([], [1])
-
-
-def test_clusters_are_drawn_whole():
-    low, high = clustered_interval(lambda seeds: np.mean(np.concatenate(seeds)), [[0, 0], [1, 1]])
-    assert (low, high) == (0.0, 1.0)
-    same = clustered_interval(lambda seeds: np.mean(np.concatenate(seeds)), [[0, 1]] * 3)
-    assert same == (0.5, 0.5)
-    with pytest.raises(ValueError, match="clusters: given 1"):
-        clustered_interval(np.mean, [[1]])
 
 
 def test_an_unknown_criterion_is_refused_with_the_known_ones():

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -13,48 +14,74 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from rattler import MatchSpec
 
-FLOORS = {
-    "information": 0,
-    "differential": 1,
-    "engine": 1,
-    "estimators": 1,
-    "measure": 1,
-    "recurrence": 1,
-    "store": 1,
-    "transformer": 1,
-    "figures": 2,
-    "objectives": 2,
-    "tables": 2,
-    "training": 2,
-    "grid": 3,
-    "worker": 3,
-    "study": 4,
-    "chapters": 5,
-    "claims": 5,
-    "cli": 6,
+# From the ground up, a line a floor; rooms of one floor do not know each other. Three wings: the library,
+# the study, the pages; then the command line.
+HOUSE = """
+information
+recurrence measure estimators differential statistics engine transformer
+objectives policies
+training
+study.store study.grid
+study.results
+study.worker
+study
+pages.figures pages.findings pages.chapters
+pages.claims.judging
+pages.claims.derivations pages.claims.experiment pages.claims.impact pages.claims.objectives
+pages.claims.optimization pages.claims.prediction pages.claims.self_evaluation
+pages.claims.ledger
+pages.claims
+cli
+"""
+_LEVELS = ["information", *HOUSE.strip().splitlines()[1:]]
+FLOORS = {room: i for i, line in enumerate(_LEVELS) for room in line.split()}
+for _room in "pages.claims.optimization pages.claims.prediction pages.claims.self_evaluation".split():
+    FLOORS[_room] = FLOORS["pages.claims.derivations"]
+PACKAGE = ROOT / "src/splithistory"
+SOURCES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
 }
-SOURCES = {path.stem: path for path in (ROOT / "src/splithistory").glob("*.py")}
-MODULES = sorted(set(SOURCES) - {"__init__", "__main__"})
+MODULES = sorted(set(SOURCES) - {"__init__", "__main__", "pages"})
 CONDA_NAMES = {"torch": "pytorch"}
 
 
 def imported(path: Path) -> set[str]:
     """Full names of all that a file imports, wherever in it the import stands."""
     names = set()
+    package = ["splithistory", *path.relative_to(PACKAGE).parts[:-1]] if path.is_relative_to(PACKAGE) else []
     for node in ast.walk(ast.parse(path.read_text("utf8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join(filter(None, ["splithistory" if node.level else "", node.module or ""]))
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
             names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
     return names
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_go_strictly_downward(module):
-    rooms = {name.split(".")[1] for name in imported(SOURCES[module]) if name.startswith("splithistory.")}
-    upward = {room for room in rooms & set(FLOORS) if FLOORS[room] >= FLOORS[module]}
+    rooms = {name.removeprefix("splithistory.") for name in imported(SOURCES[module])} & set(FLOORS)
+    own = {module} if SOURCES[module].name == "__init__.py" else set()  # of a wing: what stands in it
+    upward = {room for room in rooms - own if FLOORS[room] >= FLOORS[module]}
+    # to name a room of a wing is to name the wing: that alone is no step up
+    upward -= {wing for wing in upward for room in (*rooms, module) if room.startswith(f"{wing}.")}
     assert not upward, f"{module} (floor {FLOORS[module]}) imports {sorted(upward)}"
+
+
+@pytest.mark.parametrize("module", sorted(set(SOURCES) - {"__main__"}))
+def test_the_library_needs_numpy_scipy_and_torch_alone(module):
+    if "." in module or module in ("study", "pages", "cli"):
+        return
+    allowed = set(sys.stdlib_module_names) | {"numpy", "scipy", "torch", "splithistory"}
+    foreign = {name.split(".")[0] for name in imported(SOURCES[module])} - allowed
+    assert not foreign, f"{module} imports {sorted(foreign)}"
+
+
+@pytest.mark.parametrize("module", sorted(SOURCES))
+def test_no_file_is_longer_than_450_lines(module):
+    assert len(SOURCES[module].read_text("utf8").splitlines()) <= 450
 
 
 @pytest.mark.parametrize("module", sorted(SOURCES))

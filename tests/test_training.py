@@ -17,16 +17,13 @@ from splithistory.training import (
     _data_seed,
     _draws,
     _Scene,
-    action_logits,
-    as_policy,
-    choose,
     drawn,
     evaluate,
     pretrain,
     reinforce,
     training_windows,
 )
-from splithistory.transformer import Architecture, initialise, stream
+from splithistory.transformer import Architecture, action_logits, as_policy, choose, initialise, stream
 
 
 def assert_close(a, b, tolerance):

@@ -81,7 +81,7 @@ def _add_study(commands: Any) -> None:
 
 def _study(args: argparse.Namespace) -> None:
     from splithistory import study
-    from splithistory.store import Store
+    from splithistory.study.store import Store
 
     profile, store = study.profile_named(args.profile), Store(args.store)
     if args.check:
@@ -134,7 +134,7 @@ def _add_chapter(commands: Any) -> None:
 
 
 def _chapter(args: argparse.Namespace) -> None:
-    from splithistory import chapters
+    from splithistory.pages import chapters
 
     root = chapters.project_root()
     if args.name is None:
@@ -176,7 +176,7 @@ def _add_book(commands: Any) -> None:
 
 
 def _book(args: argparse.Namespace) -> None:
-    from splithistory import chapters
+    from splithistory.pages import chapters
 
     given = dict(args.parameters)
     if args.profile is not None:
@@ -204,8 +204,8 @@ def _add_claims(commands: Any) -> None:
 
 
 def _claims(args: argparse.Namespace) -> None:
-    from splithistory import claims
-    from splithistory.store import Store
+    from splithistory.pages import claims
+    from splithistory.study.store import Store
 
     for row in claims.ledger(args.profile, fresh=args.fresh, store=Store(args.store)):
         print(row)
@@ -221,7 +221,7 @@ def _add_reference(commands: Any) -> None:
 
 
 def _reference(args: argparse.Namespace) -> None:
-    from splithistory import chapters
+    from splithistory.pages import chapters
 
     for path in chapters.reference():
         print(path)

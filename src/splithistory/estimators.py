@@ -8,11 +8,19 @@ estimate is biased by about (K−1)/2N; none of them helps where N is below K.
 import warnings
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import ndtri, rel_entr, stdtrit, xlog1py
-from scipy.stats import binomtest, nct
+from scipy.special import ndtri, rel_entr, xlog1py
+from scipy.stats import binomtest
 
-from .information import as_array, as_distribution, binary_kl, check_integer, check_seed, entropy, kl
+from .information import (
+    as_array,
+    as_distribution,
+    binary_kl,
+    check_integer,
+    check_level,
+    check_seed,
+    entropy,
+    kl,
+)
 
 _INFINITE = "infinite: the reference lacks an outcome that was drawn"
 _UNDEFINED = "undefined: the reference has only one draw of an outcome that was drawn"
@@ -117,7 +125,7 @@ def success_interval(successes, n, level: float = 0.95) -> tuple[np.ndarray, np.
     Only for a binomial s: one drawn outcome a history. Not for s', whose pairs share histories, nor for a
     rate averaged over the world's noise: `paired_interval` is for these. Arrays broadcast.
     """
-    _check_level(level)
+    check_level(level)
 
     def ends(k, trials):
         trials = check_integer("n", trials, 1)
@@ -138,7 +146,7 @@ def paired_interval(function, samples, *, level: float = 0.95, n_resamples: int 
     once, would hold the histories of the world fixed and give too narrow an interval.
     ValueError if there are fewer than 2 rows, or if a resample's value is not finite.
     """
-    _check_level(level)
+    check_level(level)
     check_integer("n_resamples", n_resamples, 2)
     samples, rng = np.asarray(samples), np.random.default_rng(check_seed(seed))
     if samples.ndim == 0 or len(samples) < 2:
@@ -171,21 +179,6 @@ def kl_interval(rates, samples, *, level: float = 0.95, n_resamples: int = 2000,
     both_signs = (ends[0] < 0) & (ends[1] > 0)
     low, high = np.sort(np.square(ends) / 2, axis=0)
     return np.where(both_signs, 0.0, low)[()], high
-
-
-def detectable(half: float, n: int, *, level: float = 0.95, power: float = 0.8) -> float:
-    """The true mean that a t interval of n values, of this half width, would put above 0 with this power.
-
-    At the spread that was observed, from the noncentral t distribution; in the unit of `half`. ValueError if
-    n is below 2.
-    """
-    _check_level(level)
-    critical = stdtrit(check_integer("n", n, 2) - 1, (1 + level) / 2)
-
-    def missing(shift: float) -> float:  # shift: the true mean in standard errors
-        return float(nct.sf(critical, n - 1, shift)) - power
-
-    return float(half / critical * brentq(missing, 0.0, 4 * critical))
 
 
 def _as_counts(values, name: str, least: int = 1) -> np.ndarray:
@@ -221,11 +214,6 @@ def _sizes(n, name: str) -> np.ndarray:
     if (n < 1).any():
         raise ValueError(f"{name}: given {n.min():.6g}, allowed are numbers of draws >= 1")
     return n
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"level: given {level}, allowed is between 0 and 1")
 
 
 def _kl_bias(probs, reference, n_cells, n, m):

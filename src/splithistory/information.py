@@ -93,6 +93,12 @@ def check_seed(seed):
     return seed
 
 
+def check_level(level: float) -> None:
+    """ValueError unless `level` is a confidence level, between 0 and 1."""
+    if not 0 < level < 1:
+        raise ValueError(f"level: given {level}, allowed is between 0 and 1")
+
+
 def _is_integer(value) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 

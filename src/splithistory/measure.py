@@ -16,6 +16,7 @@ from .information import (
     as_goal,
     binary_kl,
     check_integer,
+    check_level,
     check_seed,
     goal_mask,
     to_numpy,
@@ -164,8 +165,7 @@ class SplitHistory(Futures):
         resampled as if its actions had been drawn, which widens the interval; and for a policy whose
         Imp is near zero it is only approximate.
         """
-        if not 0 < level < 1:
-            raise ValueError(f"level: given {level}, allowed is between 0 and 1")
+        check_level(level)
         value, draws = self._bootstrap(quantity, seed)
         half = ndtri((1 + level) / 2) * draws.std(0, ddof=1)
         centre = 2 * value - draws.mean(0)

@@ -128,29 +128,3 @@ def confusion(true, guessed, labels) -> np.ndarray:
     for row, column in zip(true, guessed, strict=True):
         table[index[row], index[column]] += 1
     return table
-
-
-def auc(right, wrong) -> float:
-    """Probability that a right pair scores higher than a wrong one, ties counting half (Mann and Whitney)."""
-    right, wrong = np.asarray(right, dtype=float), np.asarray(wrong, dtype=float)
-    if not len(right) or not len(wrong):
-        raise ValueError(
-            f"auc: given {len(right)} right and {len(wrong)} wrong, allowed is at least one of each"
-        )
-    ranks = rankdata(np.concatenate([right, wrong]))[: len(right)].sum()
-    return float((ranks - len(right) * (len(right) + 1) / 2) / (len(right) * len(wrong)))
-
-
-def clustered_interval(statistic, clusters, *, level: float = 0.95, resamples: int = 2000, seed: int = 0):
-    """Percentile bootstrap interval of statistic(list of clusters); clusters (seeds) are drawn whole.
-
-    With few clusters it is too narrow; it says how far the seeds agree, no more.
-    """
-    clusters = list(clusters)
-    if len(clusters) < 2:
-        raise ValueError(f"clusters: given {len(clusters)}, allowed are at least 2 independent ones")
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(len(clusters), size=(resamples, len(clusters)))
-    values = [statistic([clusters[i] for i in row]) for row in drawn]
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

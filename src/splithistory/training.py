@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from .engine import Keep, Learner, Log, Loop, Progress, State, Trained, on_gpu, on_own_stream
 from .information import as_goal, check_integer, check_seed
 from .recurrence import Recurrence
-from .transformer import Architecture, Dropout, initialise, logits, stream
+from .transformer import Architecture, Dropout, action_logits, initialise, logits, stream
 
 TEST_SEED = 2**31  # held-out data is the same for every member; training seeds are below it
 PRECISIONS = ("float32", "bfloat16")
@@ -296,35 +296,6 @@ def evaluate(weights, architecture: Architecture, windows: torch.Tensor) -> tupl
     target = windows[:, -1].long().expand(answer.shape[:2])
     loss = _cross_entropy(answer, target)
     return loss.cpu().numpy(), (answer.argmax(-1) == target).double().mean(1).cpu().numpy()
-
-
-@torch.no_grad()
-def action_logits(weights, architecture: Architecture, histories, *, chunk: int = 1024) -> torch.Tensor:
-    """Logits (E, N, V) of every member on the same histories (N, T), in chunks that stay in cache."""
-    bias = weights["readout.bias"]
-    e, parts = len(bias), torch.as_tensor(histories, device=bias.device).split(chunk)
-    return torch.cat([logits(weights, architecture, part.expand(e, *part.shape)) for part in parts], 1)
-
-
-def as_policy(weights: dict, architecture: Architecture, *, member: int = 0, temperature: float = 0.0):
-    """A trained member as a policy for `split_history`: histories (N, T) -> what `choose` makes of them.
-
-    Temperature 0 plays the likeliest of all 16 tokens.
-    """
-    alone = {k: torch.as_tensor(v[member : member + 1]) for k, v in weights.items()}
-    return lambda histories: choose(action_logits(alone, architecture, histories)[0], temperature)
-
-
-def choose(answer: torch.Tensor, temperature: float) -> np.ndarray:
-    """What a policy does with its logits (N, V).
-
-    At temperature 0 the likeliest token (N,), else probabilities (N, V).
-    """
-    if temperature < 0:
-        raise ValueError(f"temperature: given {temperature}, allowed are numbers >= 0")
-    if temperature == 0:
-        return answer.argmax(-1).cpu().numpy()
-    return torch.softmax(answer.double() / temperature, -1).cpu().numpy()
 
 
 class _Scene:

@@ -147,6 +147,35 @@ def logits(weights: dict, architecture: Architecture, tokens: torch.Tensor, drop
     return _linear(x, weights["readout.weight"], weights["readout.bias"])  # (E, B, V)
 
 
+@torch.no_grad()
+def action_logits(weights, architecture: Architecture, histories, *, chunk: int = 1024) -> torch.Tensor:
+    """Logits (E, N, V) of every member on the same histories (N, T), in chunks that stay in cache."""
+    bias = weights["readout.bias"]
+    e, parts = len(bias), torch.as_tensor(histories, device=bias.device).split(chunk)
+    return torch.cat([logits(weights, architecture, part.expand(e, *part.shape)) for part in parts], 1)
+
+
+def as_policy(weights: dict, architecture: Architecture, *, member: int = 0, temperature: float = 0.0):
+    """A trained member as a policy for `split_history`: histories (N, T) -> what `choose` makes of them.
+
+    Temperature 0 plays the likeliest of all 16 tokens.
+    """
+    alone = {k: torch.as_tensor(v[member : member + 1]) for k, v in weights.items()}
+    return lambda histories: choose(action_logits(alone, architecture, histories)[0], temperature)
+
+
+def choose(answer: torch.Tensor, temperature: float) -> np.ndarray:
+    """What a policy does with its logits (N, V).
+
+    At temperature 0 the likeliest token (N,), else probabilities (N, V).
+    """
+    if temperature < 0:
+        raise ValueError(f"temperature: given {temperature}, allowed are numbers >= 0")
+    if temperature == 0:
+        return answer.argmax(-1).cpu().numpy()
+    return torch.softmax(answer.double() / temperature, -1).cpu().numpy()
+
+
 def activations(weights: dict, architecture: Architecture, tokens: torch.Tensor) -> list[torch.Tensor]:
     """What enters each block, (E, B, T, D), and last what leaves them at the last position, (E, B, D)."""
     a, entering = architecture, []

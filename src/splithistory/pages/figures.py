@@ -1,18 +1,17 @@
 """House style, and the figures that several chapters share.
 
-Floor 2: takes arrays, tables and Matplotlib axes, never the study. One colour a goal and one marker a
+Takes arrays, tables and Matplotlib axes, never the study. One colour a goal and one marker a
 size everywhere, both readable without the other (colours after Okabe and Ito).
 """
 
-import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.lines import Line2D
 
-from .estimators import detectable
-from .information import implied_op
+from ..information import implied_op
 
 GOAL_COLOUR = {0: "#6b6b6b", 2: "#0072b2", 4: "#d55e00", 6: "#009e73"}  # by n_good; 0: pretrained only
 SIZE_MARKER = {"18k": "o", "53k": "s", "144k": "^", "402k": "D"}
@@ -36,12 +35,45 @@ def goal_name(n_good: int) -> str:
     return f"$n_{{\\mathrm{{good}}}} = {n_good}$" if n_good else "pretrained"
 
 
+def panels(rows: int, columns: int, width: float, height: float, **settings):
+    """A figure of rows × columns panels, each so wide and high (inches), and the axes as one list."""
+    fig, axes = plt.subplots(
+        rows, columns, figsize=(width * columns, height * rows), squeeze=False, **settings
+    )
+    return fig, list(axes.flat)
+
+
+def handle(label: str, **style) -> Line2D:
+    """A legend's line or marker of this style."""
+    return Line2D([], [], label=label, **{"color": INK, **style})
+
+
+def mark(label: str, marker: str, **style) -> Line2D:
+    """A legend's marker without a line."""
+    return handle(label, marker=marker, linestyle="none", **style)
+
+
+def goal_handles(n_goods: Iterable[int]) -> list[Line2D]:
+    """A thick line of each goal's colour."""
+    return [handle(goal_name(g), color=GOAL_COLOUR[g], linewidth=3) for g in n_goods]
+
+
+def size_handles(sizes: Iterable[str]) -> list[Line2D]:
+    """An open marker for each size."""
+    return [mark(size, SIZE_MARKER[size], markerfacecolor="white") for size in sizes]
+
+
+BESIDE = {"loc": "upper left", "bbox_to_anchor": (1, 1)}  # a legend to the right of its panel
+
+
 def key_to_models(ax, n_goods, sizes, *, extra=(), **where) -> None:
     """One legend for colour (goal) and marker (size), and for any `extra` handles."""
-    handles = [Line2D([], [], color=GOAL_COLOUR[g], linewidth=3, label=goal_name(g)) for g in n_goods]
-    marker = {"color": INK, "linestyle": "none", "markerfacecolor": "white"}
-    handles += [Line2D([], [], marker=SIZE_MARKER[size], label=size, **marker) for size in sizes]
-    ax.legend(handles=[*handles, *extra], **where)
+    ax.legend(handles=[*goal_handles(n_goods), *size_handles(sizes), *extra], **where)
+
+
+def legend_above(fig, handles, columns: int = 3) -> None:
+    """One legend for all panels, above them."""
+    fig.legend(handles=list(handles), ncols=columns, loc="outside upper center")
 
 
 def scatter_model(ax, x, y, *, n_good: int, size: str, interval=None, **style) -> None:
@@ -50,6 +82,44 @@ def scatter_model(ax, x, y, *, n_good: int, size: str, interval=None, **style) -
     if interval is not None:
         ax.plot([x, x], interval, color=colour, linewidth=1, alpha=0.8)
     ax.plot(x, y, marker=SIZE_MARKER[size], color=colour, markeredgecolor="white", linestyle="none", **style)
+
+
+def scatter_models(ax, table, x: str, y: str, *, shift=None, **style) -> None:
+    """Every row of a table of models as a point, with the interval y_low to y_high where the table has it.
+
+    shift: {n_good: factor} on x, so that points of one size do not hide each other.
+    """
+    ends = (f"{y}_low", f"{y}_high")
+    for row in table.to_dict("records"):
+        interval = (row[ends[0]], row[ends[1]]) if ends[0] in row else None
+        at = row[x] * (shift or {}).get(row["n_good"], 1.0)
+        scatter_model(ax, at, row[y], n_good=row["n_good"], size=row["size"], interval=interval, **style)
+
+
+def diagonal(ax, reach: float, least: float = 0.0) -> None:
+    """The dashed line of equality."""
+    ax.plot([least, reach], [least, reach], color=INK, linewidth=1, linestyle="--")
+
+
+def means_by_size(ax, table, column: str, **style) -> None:
+    """Mean and standard error over seeds of a column, against the number of weights, a line a goal."""
+    sizes = list(dict.fromkeys(table["size"]))
+    for n_good, rows in table.groupby("n_good"):
+        of_size = {size: own for size, own in rows.groupby("size")}
+        weights = [of_size[size]["n_parameters"].iloc[0] for size in sizes]
+        values = [of_size[size][column].to_numpy() for size in sizes]
+        look = {"color": GOAL_COLOUR[n_good], "marker": "o", "label": goal_name(n_good)}
+        mean_and_se(ax, weights, values, **look | style)
+
+
+def estimates(ax, positions, intervals, *, vertical: bool = True, **style) -> None:
+    """(mean, half width) pairs as points with bars."""
+    means, halves = np.transpose(list(intervals))
+    look = {"marker": "o", "linestyle": "none"} | style
+    if vertical:
+        ax.errorbar(positions, means, yerr=halves, **look)
+    else:
+        ax.errorbar(means, positions, xerr=halves, **look)
 
 
 def size_axis(ax, n_parameters, sizes) -> None:
@@ -158,28 +228,3 @@ def keep(fig: plt.Figure, name: str) -> None:
 
     glue(name, fig, display=False)
     plt.close(fig)
-
-
-def plus_minus(intervals, digits: int = 3) -> str:
-    """(mean, half width) pairs as text, so many digits after the point."""
-    return ", ".join(f"{mean:.{digits}f} ± {half:.{digits}f}" for mean, half in intervals)
-
-
-def could_see(intervals, n: int) -> str:
-    """What trends over n seeds, (mean, half width) each, could have shown, as a clause of a sentence."""
-    each = ", ".join(f"{detectable(half, n):.3f}" for _, half in intervals)
-    return f"true changes of {each} would be told from none in 8 studies of 10"
-
-
-def quote(**texts: str) -> None:
-    """Glue numbers, already rounded to text, for the prose to quote (`{glue:text}`)."""
-    from myst_nb import glue
-
-    for name, text in texts.items():
-        if not isinstance(text, str):
-            raise ValueError(
-                f"{name}: given {text!r}, allowed is text (round it: the prose shows it as it is)"
-            )
-        # typographic minus, but no hyphen made one; and no line break inside a number
-        text = re.sub(r"(?<!\w)-(?=[\d.])", "−", text)
-        glue(name, text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%"), display=False)

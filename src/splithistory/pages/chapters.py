@@ -30,8 +30,8 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from pydantic import ConfigDict, Field, ValidationError, create_model
 
-from .store import STORE_VARIABLE, replace_folder
-from .study import PROFILES
+from ..study import PROFILES
+from ..study.store import STORE_VARIABLE, replace_folder
 
 GLUE = "application/papermill.record/"
 # What a reference run does not keep, and what a comparison with it therefore skips.
@@ -65,7 +65,7 @@ def project_root() -> Path:
         ValueError: if none of them has a table of contents.
     """
     here = Path.cwd()
-    for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[3]):
         if (folder / "_toc.yml").is_file() and (folder / "_config.yml").is_file():
             return folder
     raise ValueError(f"book: given {here}, allowed a folder in a checkout of the book (with a _toc.yml)")

@@ -8,10 +8,10 @@ import pytest
 import torch
 from conftest import ROOT
 
-from splithistory import Recurrence, SplitHistory, split_history, study, tables
+from splithistory import Recurrence, SplitHistory, split_history, statistics, study
 from splithistory.information import entropy, kl
-from splithistory.store import Store, key
-from splithistory.worker import HISTORY_SEED, Worker
+from splithistory.study.store import Store, key
+from splithistory.study.worker import HISTORY_SEED, Worker
 
 TINY = study.Profile(
     ("18k",),
@@ -123,8 +123,7 @@ def test_the_plan_counts_what_is_done_and_what_is_not(tiny, tmp_path):
 
 def test_a_measurement_is_that_of_the_stored_weights(tiny):
     store, collected = tiny
-    from splithistory.training import as_policy
-    from splithistory.transformer import Architecture
+    from splithistory.transformer import Architecture, as_policy
 
     row = collected.models[collected.models["n_good"] == 4].iloc[0]
     spec = next(job.payload for job in study.jobs(TINY) if job.key == row["run"])
@@ -156,10 +155,10 @@ def test_published_tables_are_read_back_as_they_were(tiny, tmp_path, monkeypatch
     tiny[1].publish(tmp_path / "quick", "the command")
     monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path))
     read = study.load("quick")
-    for name in tables.Study._TABLES:
+    for name in study.Study._TABLES:
         assert getattr(read, name).equals(getattr(tiny[1], name)), name
     assert read.manifest["command"] == "the command"
-    expected = {*tables.Study._TABLES, "measures"}
+    expected = {*study.Study._TABLES, "measures"}
     assert set(read.manifest["files"]) == {f"{name}.parquet" for name in expected}
 
 
@@ -183,21 +182,6 @@ def test_what_is_published_is_what_the_profile_asks_for():
     whole = 3 * len(profile.sizes) * len(profile.seeds)
     assert len(published.finetuned("sampled")) == whole
     assert len(published.finetuned("exact")) in (0, whole)  # an arm is published when it is finished
-
-
-def test_a_finding_that_published_results_no_longer_show_is_an_error(tiny, capsys):
-    collected = tiny[1]
-    collected.found("something", None)
-    collected.found("something", False)
-    assert capsys.readouterr().out == "something: too small to tell\nsomething: no\n"
-    collected.published = True
-    try:
-        with pytest.raises(AssertionError, match="published results no longer show that something"):
-            collected.found("something", False)
-        with pytest.raises(AssertionError, match="published results no longer show that something"):
-            collected.found("something", None)
-    finally:
-        collected.published = False
 
 
 def test_the_summary_measures_each_model_on_its_own_goal(tiny):
@@ -283,7 +267,7 @@ def test_halves_and_repeats_are_drawn_apart(tiny):
 
 def test_the_summary_holds_what_the_measure_says(tiny):
     for row in tiny[1].summary().itertuples():
-        measured, goal = tiny[1].measured(row.model), tables.GOALS[row.n_good]
+        measured, goal = tiny[1].measured(row.model), study.GOALS[row.n_good]
         assert row.imp_min == measured.imp_min(goal) and row.delta == measured.delta
         assert row.s_prime == measured.counterfactual_success(goal)
         assert row.wrong_parity == pytest.approx(measured.action_probs[:8].sum())
@@ -293,7 +277,7 @@ def test_the_summary_holds_what_the_measure_says(tiny):
 
 def test_published_measures_are_those_that_the_tables_of_counts_give(tiny, tmp_path):
     tiny[1].publish(tmp_path / "published", "command")
-    published = tables.Study.read(tmp_path / "published")
+    published = study.Study.read(tmp_path / "published")
     assert published.measures_file is not None
     for temperature in (0.0, 1.0):
         assert published.summary(temperature=temperature).equals(tiny[1].summary(temperature=temperature))
@@ -304,7 +288,7 @@ def test_published_measures_are_those_that_the_tables_of_counts_give(tiny, tmp_p
 def test_sampled_op_is_the_mean_over_sets_with_its_t_interval(tiny):
     sampled = tiny[1].sampled_op()
     own = tiny[1].sampled[tiny[1].sampled["model"] == 3]["op"]
-    assert sampled.loc[3].tolist() == pytest.approx(list(tables.t_interval(own)))
+    assert sampled.loc[3].tolist() == pytest.approx(list(statistics.t_interval(own)))
 
 
 def test_pieces_that_are_finished_apart_make_the_same_tables_as_the_whole(tmp_path, monkeypatch):
@@ -318,7 +302,7 @@ def test_pieces_that_are_finished_apart_make_the_same_tables_as_the_whole(tmp_pa
         assert study.run(BOTH.part(**piece), store, published=study.published("both"), quiet=True) > 0
         study.publish("both", store)
     merged = study.published("both")
-    for name in set(tables.Study._TABLES) - {"runs"}:
+    for name in set(study.Study._TABLES) - {"runs"}:
         assert getattr(merged, name).equals(getattr(expected, name)), name
     assert set(merged.runs["key"]) == set(expected.runs["key"])
     assert study.run(BOTH, Store(tmp_path / "empty"), published=merged, quiet=True) == 0

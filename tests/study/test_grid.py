@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tqdm import tqdm
 
-from splithistory import grid
-from splithistory.grid import Job, _Bar, _chains, run
+from splithistory.study import grid
+from splithistory.study.grid import Job, _Bar, _chains, run
 
 
 def job(key, after=(), seconds=1.0):
@@ -294,7 +294,7 @@ def test_an_address_where_nobody_or_no_scheduler_answers_is_given_up_on(tmp_path
 
 
 def test_the_bar_counts_each_job_once_by_its_cost_whatever_is_reported(monkeypatch):
-    monkeypatch.setattr("splithistory.grid.tqdm", lambda **kwargs: tqdm(**{**kwargs, "disable": False}))
+    monkeypatch.setattr("splithistory.study.grid.tqdm", lambda **kwargs: tqdm(**{**kwargs, "disable": False}))
     bar = _Bar([job("a"), Job("b", "job b", 3.0, (), "b")], quiet=False)
     for key, share in (("a", 0.5), ("b", 0.5), ("a", 0.2), ("a", 1.0), ("a", 1.0)):
         bar.show(key, share, "loss 0.5")

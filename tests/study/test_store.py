@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from splithistory.store import Store, checked_manifest, key, whole_folder, write_manifest
+from splithistory.study.store import Store, checked_manifest, key, whole_folder, write_manifest
 
 SPEC = {"kind": "pretrain", "seed": 1}
 
@@ -171,7 +171,8 @@ def test_with_no_good_checkpoint_left_training_begins_anew_and_says_so(tmp_path)
 
 def test_a_write_that_fails_leaves_no_file(tmp_path, monkeypatch):
     checkpoints = kept(tmp_path, 1)
-    monkeypatch.setattr("splithistory.store.os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    failing = lambda _: (_ for _ in ()).throw(OSError("disk full"))  # noqa: E731
+    monkeypatch.setattr("splithistory.study.store.os.fsync", failing)
     with pytest.raises(OSError, match="disk full"):
         checkpoints.keep(STATE)
     assert len(list(checkpoints.folder.iterdir())) == 1 and checkpoints.latest()["done"] == 0

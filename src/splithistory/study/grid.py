@@ -18,9 +18,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .information import check_integer
+from ..information import check_integer
 
 _GIVEN_UP: set[str] = set()  # topics of grids that ended early: their jobs in threads of this process stop
+_PACKAGE = __package__.split(".")[0]
 _PATIENCE = 10  # seconds in which a scheduler must answer
 _SETTINGS = {
     # Dask would have the allocator hand freed pages back at once: training then spends half its time in
@@ -183,15 +184,15 @@ async def _greet(address: str) -> None:
 
 
 def _check_workers(client, address: str) -> None:
-    versions = client.get_versions(packages=[__package__])
-    own = versions["client"]["packages"][__package__]
+    versions = client.get_versions(packages=[_PACKAGE])
+    own = versions["client"]["packages"][_PACKAGE]
     if not versions["workers"]:
         raise RuntimeError(f"scheduler: {address} has no workers (dask worker {address} --nthreads 1)")
     for place, found in {address: versions["scheduler"], **versions["workers"]}.items():
-        theirs = found["packages"][__package__]
+        theirs = found["packages"][_PACKAGE]
         if theirs != own:  # the scheduler, too, takes jobs apart
             raise RuntimeError(
-                f"scheduler: {place} has {__package__} {theirs or 'missing'}, here it is {own}"
+                f"scheduler: {place} has {_PACKAGE} {theirs or 'missing'}, here it is {own}"
             )
 
 

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from .measure import split_history
-from .recurrence import Recurrence
+from ..measure import split_history
+from ..recurrence import Recurrence
+from .results import READINGS
 from .store import Checkpoints, Store, provenance
-from .tables import READINGS
 
 GENERATOR = {"kind": "generator"}
 HISTORY_SEED = 2**31 + 1  # histories that models are measured on: no study seed reaches it
@@ -42,14 +42,14 @@ def goal(spec: dict) -> tuple[int, ...]:
 
 def architecture(spec: dict):
     """The transformer.Architecture of a run's model."""
-    from .transformer import Architecture
+    from ..transformer import Architecture
 
     return Architecture(**origin(spec)["architecture"])
 
 
 def settings(spec: dict):
     """A training run's training.Pretraining or training.Reinforcement."""
-    from .training import Pretraining, Reinforcement
+    from ..training import Pretraining, Reinforcement
 
     if spec["kind"] == "pretrain":
         return Pretraining(**spec["config"])
@@ -99,7 +99,7 @@ class Worker:
         return torch.cuda.get_device_name(self.device)
 
     def _train(self, specs: list[dict], report: Report, keep: "_Keep") -> list[dict]:
-        from . import training
+        from .. import training
 
         shape, seeds = architecture(specs[0]), [origin(spec)["seed"] for spec in specs]
         common = {"progress": _progress(report), "state": keep.state, "keep": keep, "device": self.device}
@@ -136,7 +136,7 @@ class Worker:
     def _weights(self, model: dict) -> dict:
         import torch
 
-        from .transformer import initialise
+        from ..transformer import initialise
 
         if model["kind"] == "untrained":
             weights = initialise(architecture(model), [model["seed"]])
@@ -177,7 +177,7 @@ def _progress(report: Report):
 
 def _answering(weights, shape):
     """histories (N, T) -> logits (N, V), a tensor."""
-    from .training import action_logits
+    from ..transformer import action_logits
 
     return lambda histories: action_logits(weights, shape, histories)[0]
 
@@ -186,7 +186,7 @@ def _policies(answering):
     """histories -> {reading: actions or probabilities}; one forward pass serves every reading."""
     import torch
 
-    from .training import choose
+    from ..transformer import choose
 
     n_odd = Recurrence().alphabet
 
@@ -252,7 +252,7 @@ def self_evaluation_tables(answering, repeats: int, set_size: int) -> dict[str, 
     answering(histories (N, T)) -> logits (N, V) of the next token, at any position. self_evaluation: repeat,
     a, plays (how often the model chose a), q0.. (its mean prediction after a, over all V tokens) and r0..
     (over even-position tokens, renormalised for each history); a = −1 is what it chose itself. calibration:
-    see `tables.Study`. Post, section on self-evaluation.
+    see `results.Study`. Post, section on self-evaluation.
     """
     parts = [_self_evaluation(answering, repeat, set_size) for repeat in range(repeats)]
     return {name: pd.concat([p[name] for p in parts], ignore_index=True) for name in parts[0]}

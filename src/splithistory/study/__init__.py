@@ -16,10 +16,10 @@ from types import MappingProxyType
 
 import pandas as pd
 
+from ..information import check_integer, check_seed
 from . import grid
-from .information import check_integer, check_seed
+from .results import GOALS, Study
 from .store import Store, key
-from .tables import GOALS, Study
 from .worker import GENERATOR, Worker, architecture, goal, origin
 
 _ON_GPU = 8  # jobs side by side: the ensembles of four sizes, and measurements of what is trained
@@ -229,7 +229,7 @@ def jobs(profile: Profile) -> list[grid.Job]:
 
 
 def _pretrain_spec(profile: Profile, size: str, seed: int, arm: Arm | None = None) -> dict:
-    from .training import Pretraining
+    from ..training import Pretraining
 
     width, layers = SIZES[size]
     spec = {"kind": "pretrain", "engine": ENGINE, "size": size, "seed": seed}
@@ -240,7 +240,7 @@ def _pretrain_spec(profile: Profile, size: str, seed: int, arm: Arm | None = Non
 
 
 def _reinforce_spec(profile: Profile, pretrained: dict, arm: Arm, goal: tuple[int, ...]) -> dict:
-    from .training import Reinforcement
+    from ..training import Reinforcement
 
     given = profile.reinforcement | _of_size(profile, pretrained["size"], 1) | arm.settings
     config = asdict(Reinforcement(goal=goal, **given)) | {"goal": list(goal)}
@@ -399,7 +399,7 @@ def run(
 def _check_device(device: str, workers: int, scheduler: str | None) -> None:
     if device == "cpu":
         return
-    from .engine import devices
+    from ..engine import devices
 
     if device not in devices():
         raise ValueError(f"device: given {device!r}, allowed on this machine: {', '.join(devices())}")
@@ -543,7 +543,7 @@ def _plain(profile: Profile) -> dict:
 
 def results_root() -> Path:
     """Where published results lie: `$SPLITHISTORY_RESULTS`, else `results/` of the checkout."""
-    return Path(os.environ.get("SPLITHISTORY_RESULTS") or Path(__file__).resolve().parents[2] / "results")
+    return Path(os.environ.get("SPLITHISTORY_RESULTS") or Path(__file__).resolve().parents[3] / "results")
 
 
 def published(name: str) -> Study | None:

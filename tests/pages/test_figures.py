@@ -9,8 +9,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from splithistory import figures, study
+from splithistory import study
 from splithistory.information import implied_op
+from splithistory.pages import figures
 
 
 @pytest.fixture(autouse=True)
@@ -85,27 +86,8 @@ def test_in_place_of_a_missing_figure_stands_why():
     assert ax.texts[0].get_text() == "no arm" and not ax.axison
 
 
-def test_what_a_trend_could_have_shown_is_said_for_each_interval():
-    said = figures.could_see([(0.0, 0.1), (0.5, 0.2)], 5)
-    assert said == "true changes of 0.135, 0.271 would be told from none in 8 studies of 10"
-
-
 def test_the_legend_names_goals_and_sizes():
     _, ax = plt.subplots()
     figures.key_to_models(ax, (2, 0), ("18k",))
     texts = [t.get_text() for t in ax.get_legend().get_texts()]
     assert texts == [figures.goal_name(2), "pretrained", "18k"]
-
-
-def test_a_number_that_was_not_rounded_to_text_is_refused():
-    with pytest.raises(ValueError, match=r"op: given 0.1, allowed is text"):
-        figures.quote(op=0.1)
-
-
-def test_a_minus_is_typographic_and_a_hyphen_stays(monkeypatch):
-    import myst_nb
-
-    glued = {}
-    monkeypatch.setattr(myst_nb, "glue", lambda name, text, display: glued.update({name: text}))
-    figures.quote(change="-0.5 ± 0.1, 3 % of feed-forward")
-    assert glued == {"change": "−0.5\u00a0±\u00a00.1, 3\u00a0% of feed-forward"}

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pytest
 from conftest import ROOT, cells, execute, planted
 
-from splithistory import figures
+from splithistory.pages import figures, findings
 
 FOLDER = ROOT / "book/derivations"
 A1, A2, A3 = "a1-optimization", "a2-impact", "a3-utilities"
@@ -195,7 +195,7 @@ def cells_run(chapter, replacing=None):
     """
     sources = planted(chapter, *replacing)[0] if replacing else cells(chapter)
     # outside a notebook there is nothing to glue to
-    with plt.rc_context(), mock.patch.multiple(figures, keep=mock.DEFAULT, quote=mock.DEFAULT):
+    with plt.rc_context(), mock.patch.object(figures, "keep"), mock.patch.object(findings, "quote"):
         try:
             return execute(sources)
         finally:

@@ -14,9 +14,11 @@ import pytest
 from conftest import ROOT
 from scipy import stats
 
-from splithistory import Recurrence, SplitHistory, claims, measure, study, tables
+from splithistory import Recurrence, SplitHistory, measure, statistics, study
 from splithistory.information import goal_mask
-from splithistory.tables import GOALS
+from splithistory.pages import claims
+from splithistory.pages.claims.experiment import _smaller_training_sets
+from splithistory.study import GOALS
 
 SIZES = {"18k": 18_000, "53k": 53_000, "402k": 402_000}
 SEEDS = range(4)
@@ -83,7 +85,7 @@ def planted(
     loss=lambda size, seed: 0.4 + 0.01 * jitter(size, seed),
     believes=faithful,
     seeds=SEEDS,
-    kind=tables.Study,
+    kind=study.Study,
 ):
     """A study of three sizes with these policies, losses and self-evaluations."""
     rows, counts, curves, sampled, selves = [], [], [], [], []
@@ -158,7 +160,7 @@ def ablated(**changes):
                 end = (value(size) if callable(value) else value) + 0.01 * jitter(number, len(column))
                 curves.append({"model": number, "step": 1, "column": column, "value": end})
     none = pd.DataFrame()
-    return tables.Study(pd.DataFrame(rows), pd.DataFrame(curves), *5 * [none], manifest={})
+    return study.Study(pd.DataFrame(rows), pd.DataFrame(curves), *5 * [none], manifest={})
 
 
 def context(ablations=None, **knobs):
@@ -184,13 +186,13 @@ class Understated(SplitHistory):
     op = property(lambda self: 0.3 * super().op)
 
 
-class WrongStudy(tables.Study):
+class WrongStudy(study.Study):
     def measured(self, model, **reading):
         right = super().measured(model, **reading)
         return Understated(right.counts, right.world)
 
 
-class OpenStudy(tables.Study):
+class OpenStudy(study.Study):
     """One of whose other futures lacks an outcome."""
 
     def comparison_futures(self, model):
@@ -343,7 +345,7 @@ def test_a_training_set_of_one_size_alone_does_not_enter_the_claim_on_overfittin
     whole = smaller_sets(0.2)
     only_small = whole.models[(whole.models["arm"] != "windows 65536") | (whole.models["size"] == "18k")]
     context = claims.Context(planted(), replace(whole, models=only_small))
-    assert [arm for arm, _ in claims._smaller_training_sets(context)] == ["windows 4096"]
+    assert [arm for arm, _ in _smaller_training_sets(context)] == ["windows 4096"]
 
 
 def failures(smallest, largest, accuracy=1.0):
@@ -592,7 +594,7 @@ def judged(monkeypatch, **found):
     """Verdicts by id (with underscores) of these judgements."""
     names = {name.replace("_", "-"): judgement for name, judgement in found.items()}
     for name, judgement in names.items():
-        monkeypatch.setitem(claims.JUDGES, name, lambda _, judgement=judgement: judgement)
+        monkeypatch.setitem(claims.JUDGES, name, lambda *_, judgement=judgement: judgement)
     return {row.id: row for row in claims.verdicts(None, [CRITERIA[name] for name in names])}
 
 
@@ -633,44 +635,45 @@ def test_a_threshold_that_fails_beside_its_test_is_not_saved_by_a_small_p(monkey
 
 
 def test_holm_multiplies_the_smallest_by_the_most_and_never_falls():
-    assert claims.holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}) == pytest.approx(
+    assert statistics.holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}) == pytest.approx(
         {"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02}
     )
 
 
 def test_pages_null_distribution_is_exact_and_one_sided():
     rising = np.tile([1.0, 2.0, 3.0, 4.0], (5, 1))
-    assert claims.page(rising) == pytest.approx(24.0**-5, rel=1e-9)
-    assert claims.page(rising, falling=True) == pytest.approx(1.0)
+    assert statistics.page(rising) == pytest.approx(24.0**-5, rel=1e-9)
+    assert statistics.page(rising, falling=True) == pytest.approx(1.0)
 
 
 def test_t_tests_are_students_and_one_sided():
     values = np.array([0.1, 0.4, 0.3, 0.25])
     for side, given in (("greater", {"above": 0.2}), ("less", {"below": 0.2})):
         expected = stats.ttest_1samp(values, 0.2, alternative=side).pvalue
-        assert claims.t_test(values, **given) == pytest.approx(expected)
-    assert claims.t_test([0.0, 0.0, 0.0], below=0) == 1.0  # seeds that agree on no difference
+        assert statistics.t_test(values, **given) == pytest.approx(expected)
+    assert statistics.t_test([0.0, 0.0, 0.0], below=0) == 1.0  # seeds that agree on no difference
 
 
 def test_the_f_test_of_two_columns_is_the_paired_t_test():
     values = np.random.default_rng(0).normal(size=(5, 2))
-    assert claims.f_test(values) == pytest.approx(stats.ttest_rel(*values.T).pvalue)
+    assert statistics.f_test(values) == pytest.approx(stats.ttest_rel(*values.T).pvalue)
 
 
 def test_the_f_test_does_not_count_columns_that_hardly_vary_as_evidence_that_all_agree():
     value = np.random.default_rng(0).normal(size=6)
     columns = np.stack([value, 0 * value, 0 * value], 1)  # one column varies: no more than a t test
-    assert claims.f_test(columns) == pytest.approx(stats.ttest_1samp(value, 0).pvalue)
+    assert statistics.f_test(columns) == pytest.approx(stats.ttest_1samp(value, 0).pvalue)
 
 
 # --- the page and the terminal --------------------------------------------------------------------------
 
 
 def test_every_figure_that_a_claim_points_to_is_in_the_book():
-    for claim, link in claims.FIGURES.items():
-        page, anchor = link.split("#")
-        text = (ROOT / "book" / page.replace(".html", ".md")).read_text("utf8")
-        assert claim in CRITERIA and f":name: {anchor}\n" in text, (claim, link)
+    for row in CRITERIA.values():
+        if row.figure:
+            page, anchor = row.figure.split("#")
+            text = (ROOT / "book" / page.replace(".html", ".md")).read_text("utf8")
+            assert f":name: {anchor}\n" in text, (row.id, row.figure)
 
 
 def test_a_row_is_one_line_with_the_id_first_and_its_number_in_it():
@@ -700,5 +703,5 @@ def test_criteria_that_are_missing_or_malformed_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"verdict\s+Extra inputs are not permitted"):
         claims.criteria(tmp_path / "claims.yml")
     unknown = CRITERIA["imp-adds"].model_copy(update={"id": "imp-subtracts"})
-    with pytest.raises(ValueError, match="criteria: given imp-subtracts, allowed are sequence-predictable"):
+    with pytest.raises(ValueError, match="criteria: given imp-subtracts, allowed are alternative-baselines"):
         list(claims.verdicts(None, [unknown]))

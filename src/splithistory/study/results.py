@@ -1,6 +1,6 @@
-"""What a study leaves and how it is read: tables of curves and counts, and the statistics over seeds.
+"""What a study leaves and how it is read: tables of curves and counts, and each model measured from them.
 
-Floor 2: reads tables, trains nothing. Every estimate comes with its interval.
+Reads tables, trains nothing. Every estimate comes with its interval.
 """
 
 import shutil
@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file
-from scipy.special import stdtrit
 
-from .information import imp_min, implied_op
-from .measure import Futures, SplitHistory
-from .recurrence import Recurrence
+from ..information import imp_min, implied_op
+from ..measure import Futures, SplitHistory
+from ..objectives import cross_evaluate
+from ..recurrence import Recurrence
+from ..statistics import t_interval
 from .store import checked_manifest, whole_folder, write_manifest
 
 GOALS = {2: (0, 4), 4: (0, 2, 4, 6), 6: (0, 1, 2, 4, 5, 6)}  # the post's goals by n_good, outcomes s_{t+1}
@@ -173,6 +174,39 @@ class Study:
             "imp_min": float(imp_min(s, s_prime)),
         }
 
+    def by_procedure(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Rows of models that have a goal, measured on it by the post's procedure (`sampled_measures`)."""
+        found = [self.sampled_measures(row.model, GOALS[row.n_good]) for row in rows.itertuples()]
+        return rows.assign(**pd.DataFrame(found, index=rows.index))
+
+    def crossed(self, arm: str = "sampled") -> pd.DataFrame:
+        """Each finetuned model of an arm on each of the goals, a row a pair of model and goal.
+
+        Columns of `models`, goal, op, imp, delta (nats), and the rates and bounds of
+        `objectives.cross_evaluate`; exact for each model's histories, without intervals (`summary` has them).
+        """
+        parts = []
+        for row in self.finetuned(arm).to_dict("records"):
+            measured = self.measured(row["model"])
+            scalars = {"op": measured.op, "imp": measured.imp, "delta": measured.delta}
+            rates = cross_evaluate(measured, GOALS.values())
+            parts.append(pd.DataFrame({**rates, "goal": list(GOALS)}).assign(**row, **scalars))
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+    def on_own_goal(self, arm: str = "sampled") -> pd.DataFrame:
+        """The rows of `crossed` in which the goal is the model's own."""
+        crossed = self.crossed(arm)
+        return crossed[crossed["n_good"] == crossed["goal"]].reset_index(drop=True)
+
+    def self_estimated(self, rows: pd.DataFrame, *, restricted: bool = True) -> pd.DataFrame:
+        """Rows of models with what they say of themselves: self_op, self_imp (nats), self_s, self_s_prime."""
+        found = []
+        for row in rows.itertuples():
+            own, goal = self.self_evaluated(row.model, restricted=restricted), GOALS[row.n_good]
+            rates = {"self_s": own.success(goal), "self_s_prime": own.counterfactual_success(goal)}
+            found.append({"self_op": own.op, "self_imp": own.imp} | rates)
+        return rows.assign(**pd.DataFrame(found, index=rows.index))
+
     def comparison_futures(self, model: int) -> dict[str, Futures]:
         """A model's future at temperature 0 beside other futures than the split-history one.
 
@@ -207,12 +241,6 @@ class Study:
         mean = rows.groupby("a")[columns].mean()  # sets are equally large
         plays = rows.groupby("a")["plays"].sum().drop(-1)
         return Futures(plays / plays.sum(), mean.loc[-1], mean.drop(-1))
-
-    def found(self, statement: str, holds: bool | None) -> None:
-        """Print whether a finding holds (None: too small to tell); on published results it must."""
-        print(f"{statement}: {'too small to tell' if holds is None else 'yes' if holds else 'no'}")
-        if self.published and not holds:
-            raise AssertionError(f"published results no longer show that {statement}")
 
     def curve(self, model: int, column: str) -> tuple[np.ndarray, np.ndarray]:
         """(step, value) of one column of a model's curves."""
@@ -266,54 +294,3 @@ def _scalars(measured: SplitHistory, goal) -> dict[str, float]:
         scalars["s_prime"] = measured.counterfactual_success(goal)
         scalars["imp_min"] = measured.imp_min(goal)
     return scalars
-
-
-def t_interval(values, level: float = 0.95) -> tuple[float, float]:
-    """Mean of independent values (one a seed, or one a set of histories) and half width of its t interval."""
-    values = np.asarray(values, dtype=float)
-    if values.ndim != 1 or len(values) < 2:
-        raise ValueError(f"values: shape {values.shape}, allowed are at least two independent values")
-    error = values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean()), float(stdtrit(len(values) - 1, (1 + level) / 2) * error)
-
-
-def by_goal(table: pd.DataFrame, column: str) -> dict[int, tuple[float, float]]:
-    """{n_good: t_interval} of a column of `summary` or `decompositions`, over seeds.
-
-    Sizes of a seed are averaged first: they share its data, so a seed is one replication.
-    """
-    values = table.groupby(["n_good", "seed"])[column].mean().unstack()
-    return {n_good: t_interval(row) for n_good, row in values.iterrows()}
-
-
-def paired(there: pd.DataFrame, here: pd.DataFrame, column: str) -> pd.DataFrame:
-    """What is in both tables by size, seed and n_good, with the difference there − here of a column."""
-    keys = ["size", "seed", "n_good"]
-    both = there[[*keys, column]].merge(here[[*keys, column]], on=keys)
-    return both[keys].assign(**{column: both[f"{column}_x"] - both[f"{column}_y"]})
-
-
-def growth(table: pd.DataFrame, column: str) -> pd.Series:
-    """A column's change from the first size to the last, indexed by n_good and seed."""
-    sizes = list(dict.fromkeys(table["size"]))
-    wide = table.pivot(index=["n_good", "seed"], columns="size", values=column)
-    return (wide[sizes[-1]] - wide[sizes[0]]).rename(column)
-
-
-def growth_by_goal(table: pd.DataFrame, column: str) -> dict[int, tuple[float, float]]:
-    """`by_goal` of `growth`; empty if there is only one size."""
-    if table["size"].nunique() < 2:
-        return {}
-    return by_goal(growth(table, column).reset_index(), column)
-
-
-def slope_by_goal(table: pd.DataFrame, x: str, y: str) -> dict[int, tuple[float, float]]:
-    """{n_good: t_interval} of the least-squares slope of y on x through the origin, one a seed."""
-    return by_goal(slopes(table, x, y).rename("slope").reset_index(), "slope")
-
-
-def slopes(table: pd.DataFrame, x: str, y: str, by=("n_good", "seed")) -> pd.Series:
-    """Least-squares slope of y on x through the origin in each group of rows, indexed by `by`."""
-    products = table.assign(xy=table[x] * table[y], xx=table[x] ** 2)
-    sums = products.groupby(list(by))[["xy", "xx"]].sum()
-    return sums["xy"] / sums["xx"]

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from splithistory import Recurrence, study
-from splithistory.store import Checkpoints, Store
-from splithistory.worker import Worker, _histories, measure_tables, self_evaluation_tables
+from splithistory.study.store import Checkpoints, Store
+from splithistory.study.worker import Worker, _histories, measure_tables, self_evaluation_tables
 
 WORLD = Recurrence()
 TINY = study.Profile(
@@ -217,7 +217,7 @@ def test_histories_that_models_are_measured_on_are_drawn_once():
 
 CHILD = """
 import json, sys
-from splithistory.worker import Worker
+from splithistory.study.worker import Worker
 for spec in json.loads(sys.argv[2]):
     Worker(sys.argv[1], checkpoint_every=0.05)([spec], lambda share, text: None)
 """

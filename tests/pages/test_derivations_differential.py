@@ -11,7 +11,7 @@ from conftest import ROOT, CaughtAt, cells, execute, member, perturbed, planted
 from safetensors.torch import save_file
 
 from splithistory import differential, study
-from splithistory.tables import GOALS, Study
+from splithistory.study import GOALS, Study
 from splithistory.transformer import Architecture, activations, branches, initialise
 
 sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -4,7 +4,7 @@ import nbformat
 import pytest
 from conftest import ROOT
 
-from splithistory import chapters
+from splithistory.pages import chapters
 
 CHAPTERS = chapters.chapters(ROOT)
 

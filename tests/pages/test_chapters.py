@@ -4,8 +4,8 @@ import nbformat
 import pytest
 from conftest import ROOT
 
-from splithistory import chapters
-from splithistory.chapters import BookError, Parameter
+from splithistory.pages import chapters
+from splithistory.pages.chapters import BookError, Parameter
 from splithistory.study import PROFILES
 
 SHOWN = [name for name, profile in PROFILES.items() if "sampled" in profile.arms]

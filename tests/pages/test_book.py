@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 from conftest import ROOT, copy_small_book
 
-from splithistory import chapters
+from splithistory.pages import chapters
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,232 @@
+"""What a judge reads and what it hands back: the study in tables, and a statistic held against its criterion.
+
+A judge of a claim about models reads a Context. A judge of a claim that is exact, proved or constructed
+computes the check; what its keyword arguments hold is what makes the claim true, so that tests can make it
+false. Every number that a judge compares with stands in the criteria (`limits`).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from ...measure import SplitHistory
+from ...recurrence import Recurrence
+from ...statistics import paired, t_interval
+from ...study import GOALS, Study
+
+_CHECKOUT = Path(__file__).resolve().parents[4]
+CRITERIA = _CHECKOUT / "book" / "reference" / "claims.yml"
+BENCHMARKS = _CHECKOUT / "benchmarks" / "results"
+EXACT, FEWEST = 1e-12, 3
+
+
+JUDGES: dict[str, Callable[..., "Judgement"]] = {}
+Needs = Literal["nothing", "models", "seeds", "ablations", "self"]
+Limits = Mapping[str, float]
+
+
+class Criterion(BaseModel):
+    """A row of the criteria: see the head of the file that holds them.
+
+    figure: where the claim is seen, a link into the rendered book, "" if nowhere; limits: every number that
+    the judge compares with, by name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+    id: str
+    claim: str
+    statistic: str
+    test: str
+    threshold: str
+    mended: str = ""
+    correction: Literal["holm", "none"]
+    blind: bool
+    known: str = ""
+    figure: str = ""
+    limits: dict[str, float] = {}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a judge found.
+
+    statistic: the number with its interval, or the word exact; holds: whether the threshold is met, apart
+    from the p value (None: too small to tell); mended: the same of the mended claim; p, p_mended: uncorrected
+    p values of the two, None where there is no test; testable: False with the argument as the statistic.
+    """
+
+    statistic: str
+    holds: bool | None
+    mended: bool | None = False
+    p: float | None = None
+    p_mended: float | None = None
+    testable: bool = True
+
+
+def criteria(path: Path = CRITERIA) -> list[Criterion]:
+    """The rows of the criteria; ValueError if there is no such file or a row is not one."""
+    if not Path(path).is_file():
+        raise ValueError(f"criteria: given {path}, allowed is the book's reference/claims.yml")
+    return [Criterion(**row) for row in yaml.safe_load(Path(path).read_text("utf8"))]
+
+
+@cache
+def _limits() -> dict[str, dict[str, float]]:
+    return {row.id: row.limits for row in criteria()}
+
+
+class TooSmall(Exception):
+    """What a judge needs is not there."""
+
+
+class Context:
+    """What the judges read, computed once: the study, the ablations if there are any, and the world.
+
+    benchmarks: folder of the benchmark's files, one a machine.
+    """
+
+    def __init__(
+        self,
+        results: Study,
+        ablations: Study | None = None,
+        *,
+        world: Recurrence | None = None,
+        benchmarks: Path = BENCHMARKS,
+    ):
+        self.study, self.ablations, self.benchmarks = results, ablations, Path(benchmarks)
+        self.world = world or Recurrence()
+
+    @cached_property
+    def sizes(self) -> list[str]:
+        """Names of the sizes of the pretrained models, the smallest first."""
+        rows = self.study.models[self.study.models["stage"] == "pretrained"]
+        return list(dict.fromkeys(rows.sort_values("n_parameters")["size"]))
+
+    @cached_property
+    def generator(self) -> SplitHistory:
+        """The sequence measured on itself: its own noisy draw."""
+        rows = self.study.models[self.study.models["stage"] == "generator"]
+        return self.study.measured(int(rows["model"].iloc[0]), temperature=1.0)
+
+    @cached_property
+    def pretrained(self) -> pd.DataFrame:
+        """The models that finetuning starts from, with their final held-out loss (nats)."""
+        return self.study.ended(self.study.pretrained(), "test_loss")
+
+    @cached_property
+    def measured(self) -> dict[int, SplitHistory]:
+        """The exact measurement of each finetuned model of the sampled arm, at temperature 0."""
+        return {m: self.study.measured(m) for m in self.study.finetuned()["model"]}
+
+    @cached_property
+    def crossed(self) -> pd.DataFrame:
+        """Each finetuned model of the sampled arm on each goal (`Study.crossed`)."""
+        return self.study.crossed()
+
+    @cached_property
+    def own(self) -> pd.DataFrame:
+        """Each finetuned model on its own goal."""
+        return self.study.on_own_goal()
+
+    @cached_property
+    def plugin(self) -> pd.DataFrame:
+        """As `own`, by the post's procedure (`Study.by_procedure`)."""
+        return self.study.by_procedure(self.own)
+
+    @cached_property
+    def judged_by_self(self) -> pd.DataFrame:
+        """`own` with what the models say of themselves (`Study.self_estimated`)."""
+        return self.study.self_estimated(self.own)
+
+    @cached_property
+    def complete(self) -> "Context":
+        """The same with only the seeds that have every model; what tests over seeds read."""
+        finetuned = self.own["seed"].value_counts() == len(self.sizes) * len(GOALS)
+        pretrained = self.pretrained["seed"].value_counts() == len(self.sizes)
+        seeds = set(finetuned[finetuned].index) & set(pretrained[pretrained].index)
+        if seeds == set(self.own["seed"]):
+            return self
+        kept = self.study.models[self.study.models["seed"].isin([-1, *seeds])]  # the generator has −1
+        return Context(replace(self.study, models=kept), self.ablations, world=self.world)
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are three seeds and three sizes."""
+        seeds = self.study.finetuned()["seed"].nunique()
+        return min(seeds, len(self.sizes)) >= FEWEST
+
+    def by_size(self, table: pd.DataFrame, column: str, sizes: list[str] | None = None) -> np.ndarray:
+        """(seeds, sizes): a column of a table of models, mean over goals; only seeds that have every size."""
+        wide = table.pivot_table(index="seed", columns="size", values=column)
+        return wide.reindex(columns=sizes or self.sizes).dropna().to_numpy()
+
+
+def centred(low: float, high: float) -> tuple[float, float]:
+    """(centre, half width) of an interval."""
+    return (low + high) / 2, (high - low) / 2
+
+
+def over_seeds(values) -> str:
+    """Mean and half width over seeds."""
+    return "{:.3f} ± {:.3f}".format(*t_interval(values))
+
+
+def growth_over_seeds(values: np.ndarray) -> str:
+    """`over_seeds` of the change from the smallest size to the largest, of (seeds, sizes)."""
+    return over_seeds(values[:, -1] - values[:, 0])
+
+
+def one_a_seed(there: pd.DataFrame, here: pd.DataFrame, column: str, arm: str) -> np.ndarray:
+    """Difference of the models that two arms share, one mean a seed."""
+    differences = paired(there, here, column)
+    if differences["seed"].nunique() < FEWEST:
+        raise TooSmall(f"the arm {arm} is not published")
+    return differences.groupby("seed")[column].mean().to_numpy()
+
+
+def judge(claim: str, needs: Needs = "nothing") -> Callable:
+    """Register the judge of a claim; without what it needs, the claim is too small to tell.
+
+    Limits that are not given are those committed.
+    """
+
+    def register(function: Callable[..., Judgement]) -> Callable[..., Judgement]:
+        def judged(context: Context, limits: Limits | None = None, **given) -> Judgement:
+            try:
+                return function(
+                    _provided(context, needs), _limits()[claim] if limits is None else limits, **given
+                )
+            except TooSmall as missing:
+                return Judgement(str(missing), None)
+
+        JUDGES[claim] = judged
+        return judged
+
+    return register
+
+
+def _provided(context: Context, needs: Needs) -> Context:
+    """What a judge reads; TooSmall if the context does not have what it needs."""
+    if needs == "nothing":
+        return context
+    stages = set(context.study.models["stage"])
+    if not {"generator", "pretrained"} <= stages or context.study.finetuned().empty:
+        raise TooSmall("the sampled arm is not published")
+    if needs == "models":
+        return context
+    context = context.complete
+    if not context.enough:
+        raise TooSmall(f"fewer than {FEWEST} seeds or {FEWEST} sizes")
+    if needs == "self" and context.study.self_evaluation.empty:
+        raise TooSmall("self-evaluation is not published")
+    if needs == "ablations" and context.ablations is None:
+        raise TooSmall("the ablations are not published")
+    return context

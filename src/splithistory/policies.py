@@ -1,0 +1,67 @@
+"""Constructed policies, measured exactly: blind ones, one that always does the same, ones that steer at will.
+
+Floor 2. A world is a table W (M, A, K) with the share of each class of histories (M,): an object with
+`table` and `class_shares()`, as Recurrence is. Every policy here comes back measured, a SplitHistory
+over these shares, so nothing about it is estimated.
+"""
+
+import numpy as np
+from scipy.special import softmax
+
+from .information import as_distribution, goal_mask
+from .measure import SplitHistory
+
+
+def acting(world, probs) -> SplitHistory:
+    """The policy that plays action a on histories of class m with probability probs (M, A)."""
+    return SplitHistory(world.class_shares()[:, None] * as_distribution(probs, "probs"), world.table)
+
+
+def blind(world, probs) -> SplitHistory:
+    """A policy that ignores what it sees: action a with probability probs (A,), whatever the history."""
+    return acting(world, np.tile(as_distribution(probs, "probs"), (len(world.table), 1)))
+
+
+def always(world, action: int) -> SplitHistory:
+    """The blind policy that plays one action."""
+    return blind(world, np.eye(world.table.shape[1])[action])
+
+
+def given_history(measured: SplitHistory) -> SplitHistory:
+    """A measurement read with F' given the history, not the action: each class's mixed action is one action.
+
+    What `split_history(..., condition="history")` finds, where histories of a class are answered alike.
+    """
+    shares = measured.counts.sum(1)
+    mixed = measured.counts / np.where(shares > 0, shares, 1)[:, None]
+    return SplitHistory(np.diag(shares), np.einsum("na,mak->mnk", mixed, measured.world))
+
+
+def steering(world, outcomes) -> SplitHistory:
+    """A policy whose outcomes are `outcomes` (K,), but for the world's noise: it plays what leads there.
+
+    Of several actions that lead to an outcome each is played alike; ValueError if none does.
+    """
+    outcomes, leads = as_distribution(outcomes, "outcomes"), world.table.argmax(-1)  # (K,), (M, A)
+    ways = np.stack([(leads == k).sum(1) for k in range(len(outcomes))], 1)  # (M, K)
+    if ((ways == 0) & (outcomes > 0)).any():
+        k = int(((ways == 0) & (outcomes > 0)).any(0).argmax())
+        raise ValueError(f"outcomes: given {outcomes[k]:.6g} for {k}, allowed is 0: no action leads there")
+    return acting(world, np.take_along_axis(outcomes / np.maximum(ways, 1), leads, 1))
+
+
+def everywhere(outcomes) -> SplitHistory:
+    """The policy with these outcomes (K,) in the smallest world in which any action can lead anywhere.
+
+    K classes, K actions, outcome (class + action) mod K: what a blind policy meets there is chance, so δ = 0.
+    """
+    outcomes = as_distribution(outcomes, "outcomes")
+    n = len(outcomes)
+    result = np.add.outer(np.arange(n), np.arange(n)) % n  # of class and action
+    return SplitHistory(outcomes[result] / n, np.eye(n)[result])
+
+
+def maximum_entropy(world, goal, inverse_temperature: float) -> SplitHistory:
+    """The policy q(a|m) ∝ exp(β P(success|m, a)): as much for the goal as β says, and otherwise even."""
+    success = world.table[..., goal_mask(goal, world.table.shape[-1])].sum(-1)
+    return acting(world, softmax(inverse_temperature * success, axis=1))

@@ -1,0 +1,187 @@
+"""Statistics over seeds: intervals, trends, slopes, and what a handful of seeds could have shown.
+
+Floor 1: arrays; and tables (pandas) with the columns seed, size and n_good of models, which are only asked,
+never made. Seeds are the independent replications: sizes, goals and arms of a seed share its data.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import stdtrit
+from scipy.stats import bootstrap, mannwhitneyu, nct, page_trend_test, ttest_1samp
+from scipy.stats import f as f_distribution
+
+from .information import check_integer, check_level
+
+Interval = tuple[float, float]  # (mean, half width)
+Table = Any  # a pandas.DataFrame, which this room does not import
+
+
+def t_interval(values, level: float = 0.95) -> Interval:
+    """Mean of independent values (one a seed, or one a set of histories) and half width of its t interval."""
+    values = _independent(values)
+    if _constant(values):
+        return float(values.mean()), 0.0
+    low, high = ttest_1samp(values, 0.0).confidence_interval(level)
+    return float(values.mean()), float(high - low) / 2
+
+
+def t_test(values, *, above: float | None = None, below: float | None = None) -> float:
+    """p of the one-sided t test over seeds that the mean is above, or below, a number."""
+    values = _independent(values)
+    number, side = (below, "less") if above is None else (above, "greater")
+    if _constant(values):  # seeds that all agree, such as AUCs of 1, leave no doubt on which side they are
+        excess = below - values.mean() if above is None else values.mean() - above
+        return float(excess <= 0)
+    return float(ttest_1samp(values, number, alternative=side).pvalue)
+
+
+def _independent(values) -> np.ndarray:
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"values: shape {values.shape}, allowed are at least two independent values")
+    return values
+
+
+def _constant(values: np.ndarray) -> bool:
+    return bool(np.ptp(values) <= 1e-15 * np.abs(values).max())
+
+
+def page(values, *, falling: bool = False) -> float:
+    """p of Page's trend test: seeds (rows) are blocks, treatments (columns) in order, exact distribution."""
+    values = np.asarray(values)
+    return float(page_trend_test(values[:, ::-1] if falling else values, method="exact").pvalue)
+
+
+def f_test(values) -> float:
+    """p of the F test that the columns have one mean; rows are blocks (seeds).
+
+    Columns may spread unlike: degrees of freedom are multiplied by Greenhouse and Geisser's epsilon.
+    """
+    values = np.asarray(values, dtype=float)
+    blocks, columns = values.shape
+    centred = values - values.mean(1, keepdims=True)
+    between = blocks * (centred.mean(0) ** 2).sum() / (columns - 1)
+    rest = centred - centred.mean(0)
+    within = (rest**2).sum() / ((blocks - 1) * (columns - 1))
+    covariance = rest.T @ rest
+    epsilon = np.trace(covariance) ** 2 / ((columns - 1) * (covariance**2).sum())
+    freedom = epsilon * (columns - 1)
+    return float(f_distribution.sf(between / within, freedom, (blocks - 1) * freedom))
+
+
+def holm(family: Mapping[str, float]) -> dict[str, float]:
+    """p values corrected by Holm's procedure: reject those at most the level."""
+    corrected, largest = {}, 0.0
+    for rank, name in enumerate(sorted(family, key=family.__getitem__)):
+        largest = max(largest, min(1.0, (len(family) - rank) * family[name]))
+        corrected[name] = largest
+    return corrected
+
+
+def auc(right, wrong) -> float:
+    """Probability that a right pair scores higher than a wrong one, ties counting half (Mann and Whitney)."""
+    right, wrong = np.asarray(right, dtype=float), np.asarray(wrong, dtype=float)
+    if not len(right) or not len(wrong):
+        raise ValueError(
+            f"auc: given {len(right)} right and {len(wrong)} wrong, allowed is at least one of each"
+        )
+    with np.errstate(divide="ignore", invalid="ignore"):  # of a p value that is not asked for
+        statistic = mannwhitneyu(right, wrong, method="asymptotic").statistic
+    return float(statistic / (len(right) * len(wrong)))
+
+
+def clustered_interval(
+    statistic: Callable, clusters: Sequence, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval (low, high) of statistic(list of clusters); clusters are drawn whole.
+
+    With few clusters it is too narrow; it says how far the seeds agree, no more.
+    """
+    clusters = list(clusters)
+    if len(clusters) < 2:
+        raise ValueError(f"clusters: given {len(clusters)}, allowed are at least 2 independent ones")
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # clusters that all agree have a degenerate distribution, and no width
+        found = bootstrap(
+            (np.arange(len(clusters)),),
+            lambda drawn: statistic([clusters[i] for i in drawn]),
+            method="percentile",
+            vectorized=False,
+            confidence_level=level,
+            n_resamples=resamples,
+            rng=np.random.default_rng(seed),
+        )
+    low, high = np.quantile(found.bootstrap_distribution, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def detectable(half: float, n: int, *, level: float = 0.95, power: float = 0.8) -> float:
+    """The true mean that a t interval of n values, of this half width, would put above 0 with this power.
+
+    At the spread that was observed, from the noncentral t distribution; in the unit of `half`. ValueError if
+    n is below 2.
+    """
+    check_level(level)
+    critical = stdtrit(check_integer("n", n, 2) - 1, (1 + level) / 2)
+
+    def missing(shift: float) -> float:  # shift: the true mean in standard errors
+        return float(nct.sf(critical, n - 1, shift)) - power
+
+    return float(half / critical * brentq(missing, 0.0, 4 * critical))
+
+
+# --- tables of models: columns seed, size, n_good and what was measured -----------------------------------
+
+
+def by_goal(table: Table, column: str) -> dict[int, Interval]:
+    """{n_good: t_interval} of a column of models, over seeds.
+
+    Sizes of a seed are averaged first: they share its data, so a seed is one replication.
+    """
+    values = table.groupby(["n_good", "seed"])[column].mean().unstack()
+    return {n_good: t_interval(row) for n_good, row in values.iterrows()}
+
+
+def paired(there: Table, here: Table, column: str) -> Table:
+    """What is in both tables by size, seed and n_good, with the difference there − here of a column."""
+    keys = ["size", "seed", "n_good"]
+    both = there[[*keys, column]].merge(here[[*keys, column]], on=keys)
+    return both[keys].assign(**{column: both[f"{column}_x"] - both[f"{column}_y"]})
+
+
+def growth(table: Table, column: str) -> Table:
+    """A column's change from the first size to the last, indexed by n_good and seed."""
+    sizes = list(dict.fromkeys(table["size"]))
+    wide = table.pivot(index=["n_good", "seed"], columns="size", values=column)
+    return (wide[sizes[-1]] - wide[sizes[0]]).rename(column)
+
+
+def growth_by_goal(table: Table, column: str) -> dict[int, Interval]:
+    """`by_goal` of `growth`; empty if there is only one size."""
+    if table["size"].nunique() < 2:
+        return {}
+    return by_goal(growth(table, column).reset_index(), column)
+
+
+def slopes(table: Table, x: str, y: str, by=("n_good", "seed"), *, intercept: bool = False) -> Table:
+    """Least-squares slope of y on x in each group of rows, indexed by `by`.
+
+    Through the origin, unless there is to be an intercept.
+    """
+    if intercept:
+        at = table.groupby(list(by))[[x, y]].transform("mean")
+        table = table.assign(**{x: table[x] - at[x], y: table[y] - at[y]})
+    products = table.assign(xy=table[x] * table[y], xx=table[x] ** 2)
+    sums = products.groupby(list(by))[["xy", "xx"]].sum()
+    return sums["xy"] / sums["xx"]
+
+
+def slope_by_goal(table: Table, x: str, y: str, *, intercept: bool = False) -> dict[int, Interval]:
+    """{n_good: t_interval} of `slopes`, one a seed."""
+    return by_goal(slopes(table, x, y, intercept=intercept).rename("slope").reset_index(), "slope")

@@ -1,0 +1,39 @@
+"""What pages say of numbers: findings asserted, numbers quoted as text, tables of intervals."""
+
+import pytest
+
+from splithistory.pages import findings
+
+
+def test_what_a_trend_could_have_shown_is_said_for_each_interval():
+    said = findings.could_see([(0.0, 0.1), (0.5, 0.2)], 5)
+    assert said == "true changes of 0.135, 0.271 would be told from none in 8 studies of 10"
+
+
+def test_a_number_that_was_not_rounded_to_text_is_refused():
+    with pytest.raises(ValueError, match=r"op: given 0.1, allowed is text"):
+        findings.quote(op=0.1)
+
+
+def test_a_minus_is_typographic_and_a_hyphen_stays(monkeypatch):
+    import myst_nb
+
+    glued = {}
+    monkeypatch.setattr(myst_nb, "glue", lambda name, text, display: glued.update({name: text}))
+    findings.quote(change="-0.5 ± 0.1, 3 % of feed-forward")
+    assert glued == {"change": "−0.5\u00a0±\u00a00.1, 3\u00a0% of feed-forward"}
+
+
+def test_a_finding_that_fails_stops_the_chapter_only_where_it_is_asserted(capsys):
+    findings.found("it rises", False, asserted=False)
+    findings.found("it rises", None, asserted=False)
+    assert capsys.readouterr().out == "it rises: no\nit rises: too small to tell\n"
+    for holds in (False, None):
+        with pytest.raises(AssertionError, match="it no longer shows that it rises"):
+            findings.found("it rises", holds, asserted=True)
+
+
+def test_a_table_of_intervals_leaves_what_is_missing_empty():
+    shown = findings.table({"Op": {2: (0.5, 0.1), 4: (1.0, 0.25)}, "Imp": {2: (0.25, 0.125)}}, digits=2)
+    assert shown.loc["Op"].tolist() == ["0.50 ± 0.10", "1.00 ± 0.25"]
+    assert shown.loc["Imp"].tolist() == ["0.25 ± 0.12", ""]

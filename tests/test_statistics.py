@@ -1,0 +1,96 @@
+"""Statistics over seeds: against their formulas, ties and seeds that all agree."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import t
+
+from splithistory import statistics
+
+
+def test_t_interval_is_students():
+    mean, half = statistics.t_interval([1.0, 2.0, 3.0])
+    assert mean == 2.0 and half == pytest.approx(4.302653 / np.sqrt(3), rel=1e-6)
+    with pytest.raises(
+        ValueError, match=r"values: shape \(1,\), allowed are at least two independent values"
+    ):
+        statistics.t_interval([1.0])
+
+
+def test_by_goal_averages_the_sizes_of_a_seed_before_it_compares_seeds():
+    rows = [(4, 0, "18k", 1.0), (4, 0, "53k", 3.0), (4, 1, "18k", 4.0), (4, 1, "53k", 8.0)]
+    table = pd.DataFrame(rows, columns=["n_good", "seed", "size", "x"])
+    assert statistics.by_goal(table, "x") == {4: statistics.t_interval([2.0, 6.0])}
+    assert statistics.growth_by_goal(table, "x") == {4: statistics.t_interval([2.0, 4.0])}
+    assert statistics.growth_by_goal(table[table["size"] == "18k"], "x") == {}
+
+
+def test_slopes_are_those_of_least_squares_through_the_origin_group_by_group():
+    table = pd.DataFrame(
+        {"n_good": [2, 2, 4, 4], "seed": 0, "x": [1.0, 2.0, 1.0, 3.0], "y": [2.0, 4.0, 1.0, 5.0]}
+    )
+    found = statistics.slopes(table, "x", "y")
+    assert found.loc[(2, 0)] == pytest.approx(2)
+    assert found.loc[(4, 0)] == pytest.approx(np.linalg.lstsq([[1.0], [3.0]], [1.0, 5.0])[0].item())
+
+
+def test_paired_compares_only_what_both_tables_hold_whatever_their_order():
+    columns = ["size", "seed", "n_good", "model", "s"]
+    there = pd.DataFrame(
+        [("18k", 0, 2, 7, 0.5), ("18k", 1, 2, 8, 0.9), ("53k", 0, 2, 9, 0.1)], columns=columns
+    )
+    here = pd.DataFrame(
+        [("18k", 1, 2, 1, 0.3), ("18k", 0, 2, 0, 0.4), ("18k", 0, 4, 2, 0.2)], columns=columns
+    )
+    change = statistics.paired(there, here, "s").set_index(["size", "seed", "n_good"])["s"]
+    assert change.to_dict() == pytest.approx({("18k", 0, 2): 0.1, ("18k", 1, 2): 0.6})
+
+
+@pytest.mark.parametrize("n", [3, 5, 20])
+def test_a_detectable_mean_is_found_as_often_as_promised(n):
+    rng = np.random.default_rng(n)
+    critical = t.ppf(0.975, n - 1)
+    mean = statistics.detectable(critical / np.sqrt(n), n)  # of values with standard deviation 1
+    values = rng.normal(mean, 1, (40_000, n))
+    # given the true spread, as `detectable` assumes: the t statistic is noncentral t
+    found = values.mean(1) > critical * values.std(1, ddof=1) / np.sqrt(n)
+    assert found.mean() == pytest.approx(0.8, abs=0.01)
+
+
+def test_nothing_is_detectable_from_one_value():
+    with pytest.raises(ValueError, match="n: given 1, allowed is an integer >= 2"):
+        statistics.detectable(0.1, 1)
+
+
+def test_auc_counts_pairs_and_half_the_ties():
+    pairs = ([2, 3], [1, 1]), ([1], [1]), ([0, 2], [1, 1])
+    assert [statistics.auc(*pair) for pair in pairs] == [1.0, 0.5, 0.5]
+    rng = np.random.default_rng(0)
+    right, wrong = rng.normal(1, 1, 30), rng.normal(0, 1, 40)
+    brute = np.mean(right[:, None] > wrong[None])
+    assert statistics.auc(right, wrong) == pytest.approx(brute)
+    with pytest.raises(ValueError, match="auc: given 0 right and 1 wrong"):
+        statistics.auc([], [1])
+
+
+def test_clusters_are_drawn_whole():
+    low, high = statistics.clustered_interval(lambda seeds: np.mean(np.concatenate(seeds)), [[0, 0], [1, 1]])
+    assert (low, high) == (0.0, 1.0)
+    same = statistics.clustered_interval(lambda seeds: np.mean(np.concatenate(seeds)), [[0, 1]] * 3)
+    assert same == (0.5, 0.5)
+    with pytest.raises(ValueError, match="clusters: given 1"):
+        statistics.clustered_interval(np.mean, [[1]])
+
+
+def test_seeds_that_all_agree_have_an_interval_without_width_and_no_doubt_on_their_side():
+    assert statistics.t_interval([0.3, 0.3, 0.3]) == (pytest.approx(0.3), 0.0)
+    assert statistics.t_test([1.0, 1.0], above=0.5) == 0.0 and statistics.t_test([1.0, 1.0], below=0.5) == 1.0
+
+
+def test_a_slope_with_an_intercept_is_the_least_squares_line_of_each_group():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"seed": np.repeat([0, 1], 9), "n_good": np.tile([2, 4, 6], 6), "x": rng.random(18)})
+    table["y"] = 2 * table["x"] + rng.random(18)
+    for seed, slope in statistics.slopes(table, "x", "y", ["seed"], intercept=True).items():
+        rows = table[table["seed"] == seed]
+        assert slope == pytest.approx(np.polyfit(rows["x"], rows["y"], 1)[0], abs=1e-12)
