@@ -20,6 +20,7 @@ from ..recurrence import Recurrence
 from ..statistics import t_interval
 from .store import checked_manifest, whole_folder, write_manifest
 
+ARMS = ("sampled", "exact", "acted")  # of reinforcement, in the order in which they are shown
 GOALS = {2: (0, 4), 4: (0, 2, 4, 6), 6: (0, 1, 2, 4, 5, 6)}  # the post's goals by n_good, outcomes s_{t+1}
 # how a model's logits are read when it is measured: (temperature, tokens it may play)
 READINGS = ((0.0, "all"), (1.0, "all"), (0.0, "odd"))
@@ -90,6 +91,12 @@ class Study:
         np.add.at(counts, (rows["m"], rows["a"]), rows["count"])
         return SplitHistory(counts, world.table)
 
+    @property
+    def sizes(self) -> list[str]:
+        """Names of the sizes of the pretrained models, the smallest first."""
+        rows = self.models[self.models["stage"] == "pretrained"].sort_values("n_parameters")
+        return list(dict.fromkeys(rows["size"]))
+
     def finetuned(self, arm: str = "sampled") -> pd.DataFrame:
         """The rows of `models` that an arm of reinforcement trained."""
         return self.models[(self.models["stage"] == "finetuned") & (self.models["arm"] == arm)]
@@ -108,6 +115,11 @@ class Study:
             return pd.DataFrame()
         measures = [{"model": m} | self.scalars(m, temperature=temperature) for m in rows["model"]]
         return rows.merge(pd.DataFrame(measures), on="model")
+
+    def arms(self) -> dict[str, pd.DataFrame]:
+        """{arm: its `summary`, at temperature 0} of the ARMS that were trained."""
+        tables = {arm: self.summary(arm) for arm in ARMS}
+        return {arm: table for arm, table in tables.items() if len(table)}
 
     @property
     def measures(self) -> pd.DataFrame:

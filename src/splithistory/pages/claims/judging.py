@@ -104,11 +104,10 @@ class Context:
         self.study, self.ablations, self.benchmarks = results, ablations, Path(benchmarks)
         self.world = world or Recurrence()
 
-    @cached_property
+    @property
     def sizes(self) -> list[str]:
-        """Names of the sizes of the pretrained models, the smallest first."""
-        rows = self.study.models[self.study.models["stage"] == "pretrained"]
-        return list(dict.fromkeys(rows.sort_values("n_parameters")["size"]))
+        """`Study.sizes`."""
+        return self.study.sizes
 
     @cached_property
     def generator(self) -> SplitHistory:
