@@ -32,9 +32,10 @@ def given_history(measured: SplitHistory) -> SplitHistory:
 
     What `split_history(..., condition="history")` finds, where histories of a class are answered alike.
     """
-    shares = measured.counts.sum(1)
-    mixed = measured.counts / np.where(shares > 0, shares, 1)[:, None]
-    return SplitHistory(np.diag(shares), np.einsum("na,mak->mnk", mixed, measured.world))
+    seen = measured.counts.sum(1) > 0  # a class without histories answers nothing
+    counts, world = measured.counts[seen], measured.world[seen]
+    shares = counts.sum(1)
+    return SplitHistory(np.diag(shares), np.einsum("na,mak->mnk", counts / shares[:, None], world))
 
 
 def steering(world, outcomes) -> SplitHistory:

@@ -1,0 +1,149 @@
+"""Constructed policies: identities that hold exactly, and refusals."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from splithistory import Recurrence, information, policies, split_history
+
+WORLD = Recurrence()
+QUIET = Recurrence(noise=0.0)
+GOAL = (0, 4)
+
+
+def weights(size):
+    """Distributions of which some outcomes may be impossible."""
+    drawn = st.lists(st.integers(0, 5), min_size=size, max_size=size).filter(any)
+    return drawn.map(lambda w: np.array(w) / sum(w))
+
+
+def small_world(seed: int, classes: int = 3, actions: int = 4, outcomes: int = 5):
+    """A random world of few classes, and the shares of each."""
+    rng = np.random.default_rng(seed)
+    shares = rng.dirichlet(np.ones(classes))
+    return SimpleNamespace(
+        table=rng.dirichlet(np.ones(outcomes), (classes, actions)), class_shares=lambda: shares
+    )
+
+
+def test_what_acts_in_a_class_plays_there_with_these_probabilities():
+    world = small_world(0)
+    probs = np.random.default_rng(1).dirichlet(np.ones(4), 3)
+    measured = policies.acting(world, probs)
+    shares = world.class_shares()
+    assert np.allclose(measured.counts, shares[:, None] * probs, rtol=0, atol=1e-15)
+    expected = np.einsum("m,ma,mak->k", shares, probs, world.table)
+    assert np.allclose(measured.outcome_probs, expected, rtol=0, atol=1e-15)
+    assert np.array_equal(policies.acting(world, probs.tolist()).counts, measured.counts)
+
+
+@pytest.mark.parametrize("action", range(16))
+def test_a_policy_that_always_does_the_same_has_neither_op_nor_imp(action):
+    measured = policies.always(WORLD, action)
+    assert abs(measured.op) < 1e-12 and abs(measured.imp) < 1e-12
+    assert np.array_equal(measured.action_probs, np.eye(16)[action])
+
+
+@given(weights(4), st.integers(0, 20))
+def test_a_blind_policys_op_and_imp_are_those_of_its_own_dice(probs, seed):
+    measured = policies.blind(small_world(seed), probs)
+    # in both, what is left is the mutual information of action and outcome, negative in Op
+    assert measured.op <= 1e-12 and measured.imp >= -1e-12
+    nothing = abs(measured.op) < 1e-12 and abs(measured.imp) < 1e-12
+    assert nothing == (probs.max() == 1)
+    of_history = policies.given_history(measured)
+    assert abs(of_history.op) < 1e-12 and abs(of_history.imp) < 1e-12
+
+
+def test_given_the_history_is_what_split_history_finds_where_a_class_is_answered_alike():
+    histories = WORLD.histories(400, seed=0)
+    answers = np.random.default_rng(2).dirichlet(np.ones(16), 16)
+
+    def policy(histories):
+        return answers[WORLD.classes(histories)]
+
+    of_action = split_history(histories, policy, WORLD)
+    expected = split_history(histories, policy, WORLD, condition="history")
+    measured = policies.given_history(of_action)
+    assert np.allclose(measured.outcome_probs, expected.outcome_probs, rtol=0, atol=1e-12)
+    assert abs(measured.op - expected.op) < 1e-12 and abs(measured.imp - expected.imp) < 1e-12
+    assert abs(measured.op - of_action.op) > 1e-3  # of a policy with dice it is another question
+
+
+def test_given_the_history_nothing_changes_for_a_policy_without_dice():
+    world = small_world(3, classes=3, actions=3)
+    of_action = policies.acting(world, np.eye(3))  # another action in each class
+    of_history = policies.given_history(of_action)
+    assert of_history.op == pytest.approx(of_action.op, abs=1e-12)
+    assert of_history.imp == pytest.approx(of_action.imp, abs=1e-12)
+
+
+def test_given_the_history_a_class_without_histories_answers_nothing():
+    world = small_world(4)
+    world.class_shares = lambda: np.array([0.5, 0.5, 0.0])
+    measured = policies.given_history(policies.blind(world, np.full(4, 0.25)))
+    assert np.isfinite([measured.op, measured.imp]).all() and abs(measured.op) < 1e-12
+
+
+@given(weights(8))
+def test_steering_reaches_its_outcomes_but_for_the_noise(outcomes):
+    assert np.allclose(policies.steering(QUIET, outcomes).outcome_probs, outcomes, rtol=0, atol=1e-12)
+    noisy = (1 - WORLD.noise) * outcomes + WORLD.noise / 8
+    assert np.allclose(policies.steering(WORLD, outcomes).outcome_probs, noisy, rtol=0, atol=1e-12)
+
+
+def test_of_actions_that_lead_to_one_outcome_each_is_played_alike():
+    world = SimpleNamespace(table=np.eye(2)[[[0, 0, 1]]], class_shares=lambda: np.ones(1))
+    measured = policies.steering(world, [0.5, 0.5])
+    assert np.allclose(measured.action_probs, [0.25, 0.25, 0.5], rtol=0, atol=1e-15)
+
+
+def test_steering_where_no_action_leads_is_refused():
+    world = SimpleNamespace(table=np.eye(3)[[[0, 1], [1, 2]]], class_shares=lambda: np.full(2, 0.5))
+    with pytest.raises(ValueError, match=r"outcomes: given 0.25 for 2, allowed is 0: no action leads there"):
+        policies.steering(world, [0, 0.75, 0.25])
+    assert policies.steering(world, [0, 1, 0]).success((1,)) == 1
+
+
+@given(weights(6))
+def test_everywhere_any_outcomes_can_be_had_and_chance_is_even(outcomes):
+    measured = policies.everywhere(outcomes)
+    assert np.allclose(measured.outcome_probs, outcomes, rtol=0, atol=1e-12)
+    assert abs(measured.delta) < 1e-12
+    # in a world without delta both measures are the divergence from the uniform distribution
+    expected = information.kl(outcomes, np.full(6, 1 / 6))
+    assert measured.op == pytest.approx(expected, abs=1e-12) == measured.imp
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0, 20.0])
+def test_a_maximum_entropy_policys_log_odds_are_its_successes_times_beta(beta):
+    measured = policies.maximum_entropy(WORLD, GOAL, beta)
+    success = WORLD.table[:, :, list(GOAL)].sum(-1)
+    odds = np.log(measured.counts[:, 1:] / measured.counts[:, :-1])
+    assert np.allclose(odds, beta * np.diff(success, axis=1), rtol=0, atol=1e-9)
+    assert np.allclose(measured.counts.sum(1), WORLD.class_shares(), rtol=0, atol=1e-15)
+
+
+def test_the_larger_beta_the_more_success_and_never_more_than_can_be_reached():
+    rates = [policies.maximum_entropy(WORLD, GOAL, beta).success(GOAL) for beta in (0, 1, 5, 500)]
+    assert np.all(np.diff(rates) > 0)
+    assert rates[-1] == pytest.approx(WORLD.ceiling(GOAL, actions="all"), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: policies.blind(WORLD, np.ones(16)), r"probs: row \[\] sums to 16, allowed is 1"),
+        (lambda: policies.acting(WORLD, -np.eye(16)), r"probs: entry \[0, 0\] is -1"),
+        (lambda: policies.steering(WORLD, [0.5, 0.6]), "outcomes: row .* sums to 1.1"),
+        (lambda: policies.everywhere([]), "outcomes: shape"),
+        (lambda: policies.maximum_entropy(WORLD, (8,), 1.0), "goal: given"),
+        (lambda: policies.always(WORLD, 16), "index 16 is out of bounds"),
+    ],
+)
+def test_what_is_no_policy_is_refused(make, message):
+    with pytest.raises((ValueError, IndexError), match=message):
+        make()
