@@ -1,13 +1,14 @@
 """The store: whole or not at all, altered files detected, keys stable."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from splithistory.study.store import Store, checked_manifest, key, whole_folder, write_manifest
+from splithistory.study.store import Store, checked_manifest, key, whole_folder, write_manifest, write_whole
 
 SPEC = {"kind": "pretrain", "seed": 1}
 
@@ -120,6 +121,45 @@ def test_an_interrupt_while_replacing_leaves_the_old_folder_in_place(tmp_path, m
         (folder / "file").write_text("new")
     assert (tmp_path / "run" / "file").read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """What is asked of the disk, in order: ("fsync", name of a file or folder), ("rename", the new name)."""
+    done, fsync, rename = [], os.fsync, Path.rename
+    name = lambda opened: Path(os.readlink(f"/proc/self/fd/{opened}")).name  # noqa: E731
+    monkeypatch.setattr(os, "fsync", lambda opened: done.append(("fsync", name(opened))) or fsync(opened))
+    monkeypatch.setattr(Path, "rename", lambda p, to: rename(p, to) and done.append(("rename", to.name)))
+    return done
+
+
+def test_a_folder_and_all_in_it_are_on_the_disk_before_it_is_renamed_and_its_name_after_that(
+    tmp_path, synced
+):
+    with whole_folder(tmp_path / "run") as folder:
+        (folder / "part").mkdir()
+        for name in ("a", "part/b"):
+            (folder / name).write_text("")
+    *before, renamed, last = synced
+    assert sorted(before) == [("fsync", name) for name in sorted([folder.name, "a", "part", "b"])]
+    assert [renamed, last] == [("rename", "run"), ("fsync", tmp_path.name)]
+
+
+def test_the_old_folder_goes_only_when_the_new_ones_name_is_on_the_disk(tmp_path, synced, monkeypatch):
+    with whole_folder(tmp_path / "run") as folder:
+        (folder / "old").write_text("")
+    removed = []
+    monkeypatch.setattr("splithistory.study.store.shutil.rmtree", lambda *_, **__: removed.append(synced[-1]))
+    with whole_folder(tmp_path / "run"):
+        pass
+    assert removed[0] == ("fsync", tmp_path.name)
+
+
+def test_a_file_is_on_the_disk_before_it_is_renamed_and_its_name_after_that(tmp_path, synced):
+    write_whole(tmp_path / "file", b"content")
+    (_, written), renamed, last = synced
+    assert written.startswith(".file.")
+    assert [renamed, last] == [("rename", "file"), ("fsync", tmp_path.name)]
 
 
 STATE = {

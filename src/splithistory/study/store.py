@@ -25,6 +25,7 @@ import pandas as pd
 from safetensors.numpy import load, load_file, save, save_file
 
 STORE_VARIABLE = "SPLITHISTORY_STORE"
+DEVICE_VARIABLE = "SPLITHISTORY_DEVICE"  # where the models of a chapter train: cpu or cuda
 _MANIFEST = "manifest.json"
 _WEIGHTS = "weights.safetensors"
 _VERSIONS = ("splithistory", "numpy", "torch", "scipy")
@@ -146,28 +147,26 @@ def write_whole(place: Path, content: bytes) -> None:
     """Write a file so that after a crash it is there whole or not at all."""
     temporary = _beside(place)
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        temporary.write_bytes(content)
+        _to_disk(temporary)
         temporary.rename(place)
+        _to_disk(place.parent)  # the new name too
     finally:
         temporary.unlink(missing_ok=True)
-    folder = os.open(place.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the new name too
-    finally:
-        os.close(folder)
 
 
 @contextmanager
 def whole_folder(place: Path) -> Iterator[Path]:
-    """A temporary folder that takes its place when the block ends, and vanishes if the block fails."""
+    """A temporary folder that takes its place when the block ends, and vanishes if the block fails.
+
+    After a crash the place holds all of the new folder or all of the old one.
+    """
     place = Path(place)
     temporary = _beside(place)
     temporary.mkdir(parents=True)
     try:
         yield temporary
+        _to_disk(*temporary.rglob("*"), temporary)
         replace_folder(temporary, place)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -180,6 +179,7 @@ def replace_folder(new: Path, place: Path) -> None:
         place.rename(old)
     try:
         new.rename(place)
+        _to_disk(place.parent)  # before the old one goes
     except BaseException:
         if old.exists() and not place.exists():
             old.rename(place)
@@ -191,6 +191,16 @@ def replace_folder(new: Path, place: Path) -> None:
 
 def _beside(place: Path) -> Path:
     return place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
+
+
+def _to_disk(*paths: Path) -> None:
+    """Wait until the disk has what was written to these files, and the names in these folders."""
+    for path in paths:
+        opened = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def write_manifest(folder: Path, content: dict) -> None:
