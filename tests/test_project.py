@@ -19,7 +19,7 @@ from rattler import MatchSpec
 HOUSE = """
 information
 recurrence measure estimators differential statistics engine transformer
-objectives policies
+objectives policies shortcuts
 training
 study.store study.grid
 study.results

@@ -1,0 +1,60 @@
+"""Readers of a few pairs of tokens: Bayes' rule multiplied out, and both ends of what can be known."""
+
+import numpy as np
+import pytest
+
+from splithistory import Recurrence, information, shortcuts
+
+WORLD = Recurrence()
+HISTORIES = WORLD.histories(4000, 20, seed=1)
+
+
+def by_hand(history, pairs):
+    """P(x) after one history, products multiplied out modulo 17, all of them equally likely before."""
+    tells = np.full((17, 8), 0.02 / 8)
+    tells[np.arange(17), np.arange(17) % 8] += 0.98
+    found = np.zeros(8)
+    for product in range(1, 17):  # the one that determines the next token
+        earlier, likely = product, 1.0
+        for lag in range(1, pairs + 1):
+            enters, leaves = int(history[-lag]), int(history[-lag - 16])
+            earlier = earlier * (leaves + 1) * pow(enters + 1, -1, 17) % 17
+            likely *= tells[earlier, enters % 8]
+        found += likely * tells[product]
+    return found / found.sum()
+
+
+@pytest.mark.parametrize("pairs", [0, 1, 3])
+def test_a_reader_of_pairs_follows_bayes_rule(pairs):
+    found = shortcuts.next_token(WORLD, HISTORIES[:20], pairs, prior=False)
+    assert found == pytest.approx(np.array([by_hand(row, pairs) for row in HISTORIES[:20]]), abs=1e-12)
+
+
+def test_a_reader_of_nothing_knows_the_shares_and_one_of_everything_the_world():
+    products = WORLD.next_probs(HISTORIES)[:, 8:]
+    nothing = shortcuts.next_token(WORLD, HISTORIES)
+    assert nothing == pytest.approx(np.tile(products.mean(0), (len(HISTORIES), 1)), abs=1e-12)
+    assert shortcuts.next_token(WORLD, HISTORIES, known=16) == pytest.approx(products, abs=1e-12)
+    assert shortcuts.next_token(WORLD, HISTORIES, 2, known=16) == pytest.approx(products, abs=1e-12)
+
+
+def test_the_more_a_reader_knows_the_less_it_pays_down_to_the_floor():
+    windows = WORLD.histories(4000, 21, seed=2)
+    floor = float(information.entropy(WORLD.table[0, 8]))
+    for known in ([{"pairs": n} for n in range(5)], [{"known": 2**n} for n in range(5)]):
+        paid, halves = zip(
+            *(shortcuts.cross_entropy(WORLD, [windows], **knows) for knows in known), strict=True
+        )
+        assert list(paid) == sorted(paid, reverse=True) and abs(paid[-1] - floor) < 2 * halves[-1]
+
+
+def test_sets_of_windows_count_alike_and_their_errors_are_independent():
+    sets = [WORLD.histories(500, 21, seed=3), WORLD.sample(1000, 22, seed=4)]
+    (one, e), (two, f) = (shortcuts.cross_entropy(WORLD, [each], 1) for each in sets)
+    both = shortcuts.cross_entropy(WORLD, sets, 1)
+    assert both == pytest.approx(((one + two) / 2, np.hypot(e, f) / 2))
+
+
+def test_tokens_that_do_not_hold_the_pairs_are_named():
+    with pytest.raises(ValueError, match=r"tokens: shape \(4000, 20\), allowed is \(N, T >= 21\)"):
+        shortcuts.next_token(WORLD, HISTORIES, 5)
