@@ -6,8 +6,9 @@ STAMP := .venv/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-# make book PROFILE=smoke FRESH=1 STORE=dir
-BOOK_OPTIONS = $(if $(PROFILE),--profile "$(PROFILE)") $(if $(FRESH),--fresh) $(if $(STORE),--store "$(STORE)")
+# make book PROFILE=smoke FRESH=1 STORE=dir DEVICE=cuda
+BOOK_OPTIONS = $(if $(PROFILE),--profile "$(PROFILE)") $(if $(FRESH),--fresh) \
+	$(if $(STORE),--store "$(STORE)") $(if $(DEVICE),--device "$(DEVICE)")
 
 # One thread per test process: two processes of two threads on two cores slow each other down tenfold.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
@@ -27,7 +28,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-book: $(STAMP)   ## execute every chapter, render _build/html (PROFILE=smoke FRESH=1 STORE=dir)
+book: $(STAMP)   ## execute every chapter, render _build/html (PROFILE=smoke FRESH=1 STORE=dir DEVICE=cuda)
 	@$(BIN)/splithistory book $(BOOK_OPTIONS)
 
 test: $(STAMP)   ## the fast tests, and every chapter against its reference

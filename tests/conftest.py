@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from splithistory.pages.chapters import UNCOMPARED
+from splithistory.pages.book import UNCOMPARED
 from splithistory.training import Pretraining, Reinforcement
 from splithistory.transformer import Architecture, initialise
 

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from splithistory import cli, study
-from splithistory.pages import chapters
+from splithistory.pages import book
+from splithistory.pages.chapters import BookError
 from splithistory.study import grid
 
 
@@ -69,25 +70,28 @@ def test_chapter_executes_lists_and_explains(small_book, monkeypatch, capsys):
 
 def test_book_passes_its_options_on(monkeypatch, capsys, tmp_path):
     calls = []
-    monkeypatch.setattr(chapters, "book", lambda given, store: calls.append((given, store)) or "page")
+    monkeypatch.setattr(book, "build", lambda given, **where: calls.append((given, where)) or "page")
     options = ["-p", "seed", "3", "--profile", "smoke", "--fresh", "--store", str(tmp_path)]
-    assert cli.main(["book", *options]) == 0
+    assert cli.main(["book", *options, "--device", "cuda"]) == 0
     assert cli.main(["book"]) == 0
-    assert calls == [({"seed": "3", "profile": "smoke", "fresh": True}, tmp_path), ({}, None)]
+    assert calls == [
+        ({"seed": "3", "profile": "smoke", "fresh": True}, {"store": tmp_path, "device": "cuda"}),
+        ({}, {"store": None, "device": None}),
+    ]
     assert capsys.readouterr().out == "page\npage\n"
 
 
 def test_a_failed_chapter_is_one_line_and_status_one(monkeypatch, capsys):
-    def fail(given, store):
-        raise chapters.BookError("book/index: code cell 2: KeyError: 'x'")
+    def fail(given, **_):
+        raise BookError("book/index: code cell 2: KeyError: 'x'")
 
-    monkeypatch.setattr(chapters, "book", fail)
+    monkeypatch.setattr(book, "build", fail)
     assert cli.main(["book"]) == 1
     assert capsys.readouterr().err == "splithistory: error: book/index: code cell 2: KeyError: 'x'\n"
 
 
 def test_starting_up_does_not_import_torch():
-    code = "import sys, splithistory.pages.chapters, splithistory.cli; sys.exit('torch' in sys.modules)"
+    code = "import sys, splithistory.pages.book, splithistory.cli; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -26,6 +26,7 @@ study.results
 study.worker
 study
 pages.figures pages.findings pages.chapters
+pages.book
 pages.claims.judging
 pages.claims.derivations pages.claims.experiment pages.claims.impact pages.claims.objectives
 pages.claims.optimization pages.claims.prediction pages.claims.self_evaluation

@@ -172,18 +172,21 @@ def _add_book(commands: Any) -> None:
     command.add_argument("--profile", help="short for -p profile PROFILE")
     command.add_argument("--fresh", action="store_true", help="short for -p fresh true: train anew")
     command.add_argument("--store", type=Path, metavar="DIR", help="folder of the chapters' runs")
+    command.add_argument(
+        "--device", help="where chapters train: cpu, or cuda (default: $SPLITHISTORY_DEVICE)"
+    )
     command.set_defaults(run=_book)
 
 
 def _book(args: argparse.Namespace) -> None:
-    from splithistory.pages import chapters
+    from splithistory.pages import book
 
     given = dict(args.parameters)
     if args.profile is not None:
         given["profile"] = args.profile
     if args.fresh:
         given["fresh"] = True
-    print(os.path.relpath(chapters.book(given, store=args.store)))
+    print(os.path.relpath(book.build(given, store=args.store, device=args.device)))
 
 
 # --- claims ------------------------------------------------------------------------------------
@@ -221,7 +224,7 @@ def _add_reference(commands: Any) -> None:
 
 
 def _reference(args: argparse.Namespace) -> None:
-    from splithistory.pages import chapters
+    from splithistory.pages import book
 
-    for path in chapters.reference():
+    for path in book.reference():
         print(path)

@@ -1,142 +1,91 @@
-"""The rendered pages in a real browser with the network cut off: a small book, and the real one
-on models that it trains itself."""
+"""The book and its references: whole or not at all, the same bytes every time."""
 
-import http.server
-import re
-import shutil
-import threading
-from contextlib import contextmanager
-from functools import partial
+import os
 
+import nbformat
 import pytest
-from conftest import ROOT, copy_small_book
 
-from splithistory.pages import chapters
-
-pytestmark = pytest.mark.slow
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+from splithistory.pages import book
+from splithistory.pages.chapters import BookError
+from splithistory.study.store import DEVICE_VARIABLE, STORE_VARIABLE
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """A freshly built small book, under the configuration of the real one."""
-    folder = tmp_path_factory.mktemp("small")
-    return chapters.book({}, folder / "_build", root=copy_small_book(folder / "small")).parent
+def printed(notebook):
+    return [o.text for c in notebook.cells if c.cell_type == "code" for o in c.outputs if "text" in o]
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory):
-    """The real book, every chapter executed with the smallest profile from an empty store."""
-    given = {"profile": "smoke", "fresh": True}
-    return chapters.book(given, tmp_path_factory.mktemp("real") / "_build", root=ROOT).parent
+@pytest.fixture
+def handed_over(monkeypatch):
+    """What the chapters of a book find in their environment, a (store, device) a book that is built."""
+    found = []
+    variables = (STORE_VARIABLE, DEVICE_VARIABLE)
+    monkeypatch.setattr(book, "_stage", lambda *_: found.append(tuple(map(os.environ.get, variables))))
+    monkeypatch.setattr(book, "_render", lambda stage: stage)  # where no page lies
+    return found
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if BROWSER is None:
-        pytest.skip("no chromium is installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+def test_bad_input_touches_nothing(small_book, tmp_path, handed_over):
+    bad = [({"seed": "1e3"}, "cpu", "seed: given 1e3"), ({"nope": 1}, "cpu", "nope: not a parameter")]
+    for given, device, message in [*bad, ({}, "tpu", "device: given tpu, allowed on this machine: cpu")]:
+        with pytest.raises(ValueError, match=message):
+            book.build(given, tmp_path / "_build", device=device, root=small_book)
+    assert handed_over == [] and not (tmp_path / "_build").exists()
 
 
-@contextmanager
-def served(html):
-    """The address of a folder of pages: over file:// browsers refuse fonts."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=html)) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+def test_store_and_device_are_handed_to_the_chapters_and_to_nobody_after_them(
+    small_book, tmp_path, handed_over, monkeypatch
+):
+    monkeypatch.setenv(STORE_VARIABLE, "own")
+    monkeypatch.delenv(DEVICE_VARIABLE, raising=False)
+    for where in ({}, {"store": tmp_path / "runs", "device": "cpu"}):
+        with pytest.raises(BookError, match="book/index: in the table of contents, but no page was rendered"):
+            book.build({}, tmp_path / "_build", **where, root=small_book)
+    assert handed_over == [("own", None), (str(tmp_path / "runs"), "cpu")]
+    assert os.environ[STORE_VARIABLE] == "own" and DEVICE_VARIABLE not in os.environ
 
 
-def watch(page, site: str) -> list[str]:
-    """A list that fills with everything that should not happen; requests elsewhere are cut off."""
-    complaints = []
+@pytest.mark.slow
+def test_book_stays_whole_when_a_later_build_fails(small_book, tmp_path):
+    build = tmp_path / "_build"
+    index = book.build({"seed": 4}, build, root=small_book)
+    assert index == build / "html/index.html" and index.is_file()
+    page = (build / "html/book/index.html").read_text()
+    assert "total 15" in page and "no store" in page and "injected-parameters" in page
 
-    def inside_only(route):
-        if route.request.url.startswith((site, "data:")):
-            route.continue_()
-        else:
-            complaints.append(f"request to {route.request.url}")
-            route.abort()
-
-    page.route("**/*", inside_only)
-    page.on("console", lambda m: m.type in ("error", "warning") and complaints.append(f"console: {m.text}"))
-    page.on("pageerror", lambda error: complaints.append(f"page error: {error}"))
-    page.on("response", lambda r: r.status >= 400 and complaints.append(f"{r.status} for {r.url}"))
-    return complaints
-
-
-def check_page(browser, site: str, name: str) -> None:
-    page = browser.new_page()
-    complaints = watch(page, site)
-    page.goto(f"{site}/{name}.html", wait_until="networkidle")
-    assert complaints == [], name
-    assert page.locator("mjx-merror").count() == 0, name
-    assert page.locator(".output.stderr, .output.traceback").count() == 0, name
-    assert all(image.get_attribute("alt") for image in page.locator("article img").all()), name
-    page.evaluate("document.querySelectorAll('pre, code, .sig').forEach(e => e.remove())")
-    raw = re.search(r".*(\\[a-zA-Z(\[]|\$.+\$).*", page.inner_text("article"))
-    assert raw is None, f"{name}: raw TeX in {raw[0]!r}"
-    page.close()
+    source = small_book / "book/part/second.md"
+    good = source.read_text()
+    for bad, message in [
+        (good.replace("plt.show()", "raise KeyError('x')"), "book/part/second: code cell 2 at"),
+        (good + "\n{ref}`nowhere`\n", "book/part/second.ipynb.*WARNING.*nowhere"),
+        (good.replace("plt.show()", "import sys; sys.stderr.write('oh')"), "code cell 2 wrote to stderr: oh"),
+    ]:
+        source.write_text(bad)
+        with pytest.raises(BookError, match=message) as error:
+            book.build({}, build, root=small_book)
+        assert "\n" not in str(error.value)
+        assert (build / "html/book/index.html").read_text() == page
 
 
-def check_links(html) -> None:
-    for page in [html / "index.html", *html.glob("book/**/*.html")]:
-        for target in re.findall(r'(?:href|src)="([^"#?]+)', page.read_text("utf8")):
-            if not re.match(r"[a-z]+:", target):
-                assert (page.parent / target).exists(), f"{page.relative_to(html)} -> {target}"
+@pytest.mark.slow
+def test_fresh_hands_an_empty_store_to_the_chapters(small_book, tmp_path):
+    (tmp_path / "_build/store/old").mkdir(parents=True)
+    book.build({"fresh": True}, tmp_path / "_build", root=small_book)
+    executed = nbformat.read(tmp_path / "_build/stage/book/index.ipynb", as_version=4)
+    assert printed(executed) == ["total 3\n", "store\n"]
+    assert not (tmp_path / "_build/store/old").exists()
 
 
-def test_pages_are_clean_with_the_network_cut_off(small, browser):
-    with served(small) as site:
-        for name in ["index", "book/index", "book/part/second", "book/part/plain"]:
-            check_page(browser, site, name)
+# --- references --------------------------------------------------------------------------------
 
 
-def test_mathematics_figures_and_downloads(small, browser):
-    with served(small) as site:
-        page = browser.new_page()
-        page.goto(f"{site}/book/part/second.html", wait_until="networkidle")
-        assert page.locator("article mjx-container svg").count() == 1
-        assert "Fig. 1.1 shows a line." in page.inner_text("article")
-        assert page.locator("a[href$='.ipynb']").count() == 1
-        assert page.locator(".btn-launch-thebe, .dropdown-launch-buttons").count() == 0
-        page.close()
-
-
-def test_links_inside_the_small_book_lead_somewhere(small):
-    check_links(small)
-
-
-@pytest.mark.parametrize(
-    ("chapter", "given"),
-    [("sequence", {"seed": 3, "n_histories": 5000}), ("optimization", {"seed": 5, "n_histories": 1000})],
-)
-def test_a_chapter_runs_with_parameters_of_ones_own(chapter, given, tmp_path):
-    executed = chapters.execute(chapter, given, tmp_path / "own.ipynb", root=ROOT)
-    assert any("injected-parameters" in cell.metadata.get("tags", []) for cell in executed.cells)
-
-
-def test_every_chapter_runs_on_models_that_the_book_trains_itself(real):
-    check_links(real)
-    assert all((real / f"{page}.html").is_file() for page in chapters.pages(ROOT))
-
-
-def test_the_real_pages_are_clean_with_the_network_cut_off(real, browser):
-    with served(real) as site:
-        for name in chapters.pages(ROOT):
-            check_page(browser, site, name)
+def test_references_are_the_same_bytes_every_time(small_book, tmp_path):
+    stale = tmp_path / "reference/part/gone.ipynb"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    paths = book.reference(tmp_path / "reference", root=small_book)
+    first = [path.read_bytes() for path in paths]
+    book.reference(tmp_path / "reference", root=small_book)
+    assert [path.read_bytes() for path in paths] == first
+    assert sorted(tmp_path.rglob("*.ipynb")) == sorted(paths) and len(paths) == 2
+    figure = nbformat.read(paths[1], as_version=4).cells[-2].outputs
+    assert [list(output.data) for output in figure] == [["text/plain"]]

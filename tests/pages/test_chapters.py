@@ -130,9 +130,7 @@ def test_bad_input_starts_no_kernel_and_leaves_nothing(small_book, tmp_path, no_
     for given in ({"seed": "1e3"}, {"nope": 1}):
         with pytest.raises(ValueError):
             chapters.execute("index", given, tmp_path / "out.ipynb", root=small_book)
-        with pytest.raises(ValueError):
-            chapters.book(given, tmp_path / "_build", root=small_book)
-    assert not (tmp_path / "out.ipynb").exists() and not (tmp_path / "_build").exists()
+    assert not (tmp_path / "out.ipynb").exists()
 
 
 def test_execute_injects_only_what_differs(small_book, tmp_path):
@@ -154,53 +152,3 @@ def test_a_failing_cell_is_named_and_leaves_no_output(small_book, tmp_path):
         "book/part/second: code cell 2 at `_, axes = 1 / 0`: ZeroDivisionError: division by zero"
     )
     assert list(tmp_path.glob("*out*")) == []
-
-
-# --- the book ----------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_book_stays_whole_when_a_later_build_fails(small_book, tmp_path):
-    build = tmp_path / "_build"
-    index = chapters.book({"seed": 4}, build, root=small_book)
-    assert index == build / "html/index.html" and index.is_file()
-    page = (build / "html/book/index.html").read_text()
-    assert "total 15" in page and "no store" in page and "injected-parameters" in page
-
-    source = small_book / "book/part/second.md"
-    good = source.read_text()
-    for bad, message in [
-        (good.replace("plt.show()", "raise KeyError('x')"), "book/part/second: code cell 2 at"),
-        (good + "\n{ref}`nowhere`\n", "book/part/second.ipynb.*WARNING.*nowhere"),
-        (good.replace("plt.show()", "import sys; sys.stderr.write('oh')"), "code cell 2 wrote to stderr: oh"),
-    ]:
-        source.write_text(bad)
-        with pytest.raises(BookError, match=message) as error:
-            chapters.book({}, build, root=small_book)
-        assert "\n" not in str(error.value)
-        assert (build / "html/book/index.html").read_text() == page
-
-
-@pytest.mark.slow
-def test_fresh_hands_an_empty_store_to_the_chapters(small_book, tmp_path):
-    (tmp_path / "_build/store/old").mkdir(parents=True)
-    chapters.book({"fresh": True}, tmp_path / "_build", root=small_book)
-    executed = nbformat.read(tmp_path / "_build/stage/book/index.ipynb", as_version=4)
-    assert printed(executed) == ["total 3\n", "store\n"]
-    assert not (tmp_path / "_build/store/old").exists()
-
-
-# --- references --------------------------------------------------------------------------------
-
-
-def test_references_are_the_same_bytes_every_time(small_book, tmp_path):
-    stale = tmp_path / "reference/part/gone.ipynb"
-    stale.parent.mkdir(parents=True)
-    stale.touch()
-    paths = chapters.reference(tmp_path / "reference", root=small_book)
-    first = [path.read_bytes() for path in paths]
-    chapters.reference(tmp_path / "reference", root=small_book)
-    assert [path.read_bytes() for path in paths] == first
-    assert sorted(tmp_path.rglob("*.ipynb")) == sorted(paths) and len(paths) == 2
-    figure = nbformat.read(paths[1], as_version=4).cells[-2].outputs
-    assert [list(output.data) for output in figure] == [["text/plain"]]

@@ -1,0 +1,181 @@
+"""The book: every chapter executed, the pages rendered, and the references that tests compare with."""
+
+import math
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from ..study.store import DEVICE_VARIABLE, STORE_VARIABLE, replace_folder
+from .chapters import BookError, chapters, check, load, pages, parameters, project_root, run, write
+
+GLUE = "application/papermill.record/"
+# What a reference run does not keep, and what a comparison with it therefore skips.
+UNCOMPARED = tuple(
+    prefix + kind
+    for prefix in ("", GLUE)
+    for kind in ("image/png", "image/jpeg", "image/svg+xml", "application/pdf", "text/html")
+)
+
+
+def build(
+    given: Mapping[str, Any],
+    folder: Path | None = None,
+    *,
+    store: Path | None = None,
+    device: str | None = None,
+    root: Path | None = None,
+) -> Path:
+    """Execute every chapter and render the book; an earlier one stays until the new one is whole.
+
+    Returns the path of the book's first page, `folder/html/index.html`.
+
+    given: parameters; each chapter gets those that it knows. folder: to work in, `stage` (executed chapters)
+    and `html` (the book); `_build` beside the table of contents if left out. store: where the chapters find
+    and keep runs; with `fresh` and no store of yours they get an empty one, `folder/store`: the first chapter
+    trains, the others find its runs. device: where they train, "cpu" or "cuda". root: the folder that holds
+    the book; found from the working directory if left out.
+
+    ValueError: a bad parameter or device, before anything is touched. BookError: a cell fails, writes to
+    stderr, or a page does not render without a warning.
+    """
+    root = root or project_root()
+    folder = root / "_build" if folder is None else Path(folder)
+    plan = _plan(given, root)
+    _check_device(device)
+    if store is None and any(values.get("fresh") for values in plan.values()):
+        store = folder / "store"
+        shutil.rmtree(store, ignore_errors=True)
+    stage = folder / "stage"
+    with _environment({STORE_VARIABLE: store and Path(store).resolve(), DEVICE_VARIABLE: device}):
+        _stage(plan, stage, root)
+    html = _render(stage)
+    for page in pages(root):
+        if not (html / f"{page}.html").is_file():
+            raise BookError(f"{page}: in the table of contents, but no page was rendered")
+    replace_folder(html, folder / "html")
+    return folder / "html" / "index.html"
+
+
+def _check_device(device: str | None) -> None:
+    if device is not None:
+        from ..engine import devices  # torch is slow to start
+
+        if device not in devices():
+            raise ValueError(f"device: given {device}, allowed on this machine: {', '.join(devices())}")
+
+
+def _plan(given: Mapping[str, Any], root: Path) -> dict[str, dict[str, Any]]:
+    """For each chapter the given parameters that it knows, all checked."""
+    known = {chapter: parameters(load(chapter, root)) for chapter in chapters(root)}
+    everything = {name: parameter for own in known.values() for name, parameter in own.items()}
+    check(everything, given, "any chapter")
+    return {
+        chapter: check(own, {name: value for name, value in given.items() if name in own}, chapter)
+        for chapter, own in known.items()
+    }
+
+
+def _stage(plan: Mapping[str, Mapping[str, Any]], stage: Path, root: Path) -> None:
+    """Executed chapters, plain pages and configuration side by side, ready to render."""
+    shutil.rmtree(stage, ignore_errors=True)
+    no_runs = shutil.ignore_patterns("*.ipynb", ".*", "__pycache__")
+    shutil.copytree(root / "book", stage / "book", ignore=no_runs)
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy2(root / name, stage)
+    for chapter, given in plan.items():
+        start = time.perf_counter()
+        notebook = run(chapter, given, root)
+        _refuse_stderr(notebook, chapter)
+        write(notebook, stage / f"{chapter}.ipynb")
+        (stage / f"{chapter}.md").unlink()
+        print(f"{chapter}: executed in {math.ceil(time.perf_counter() - start)} s", flush=True)
+
+
+def _render(stage: Path) -> Path:
+    program = Path(sysconfig.get_path("scripts")) / "jupyter-book"
+    done = subprocess.run(
+        [program, "build", stage, "-W", "--keep-going", "--all"], capture_output=True, text=True, check=False
+    )
+    log = stage.parent / "jupyter-book.log"
+    log.write_text(done.stdout + done.stderr, "utf8")
+    if done.returncode:
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", done.stderr).strip().splitlines() or ["no message"]
+        located = (line for line in lines if re.search(": (WARNING|ERROR|CRITICAL): ", line))
+        complaint = next(located, lines[-1])
+        raise BookError(f"{complaint.replace(f'{stage.resolve()}/', '')} (all of it: {log})")
+    return stage / "_build" / "html"
+
+
+@contextmanager
+def _environment(settings: Mapping[str, Any]) -> Iterator[None]:
+    """Hand variables to the kernels started inside; None leaves one as it is."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update({name: str(value) for name, value in settings.items() if value is not None})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _refuse_stderr(notebook: nbformat.NotebookNode, chapter: str) -> None:
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":
+                text = " ".join(output.text.split())[:200]
+                raise BookError(f"{chapter}: code cell {cell.execution_count} wrote to stderr: {text}")
+
+
+# --- the references ----------------------------------------------------------------------------
+
+
+def reference(output: Path | None = None, *, root: Path | None = None) -> list[Path]:
+    """Execute every chapter as published and keep its text outputs, the same bytes every time.
+
+    output: the folder of the references, `tests/reference` if left out; what is in it from chapters that are
+    gone is removed. root: the folder that holds the book; found from the working directory if left out.
+    BookError: a cell fails or writes to stderr; then nothing is written.
+    """
+    root = root or project_root()
+    output = root / "tests" / "reference" if output is None else Path(output)
+    executed = {}
+    for chapter in chapters(root):
+        notebook = run(chapter, {}, root)
+        _refuse_stderr(notebook, chapter)
+        executed[output / f"{chapter.removeprefix('book/')}.ipynb"] = _stable(notebook)
+    for path, notebook in executed.items():
+        write(notebook, path)
+    for path in set(output.rglob("*.ipynb")) - set(executed):
+        path.unlink()
+    return list(executed)
+
+
+def _stable(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Only what is the same in every run: numbered cells, tags, text outputs."""
+    notebook.metadata = {"kernelspec": notebook.metadata.kernelspec}
+    notebook.nbformat_minor = 5
+    for number, cell in enumerate(notebook.cells):
+        tags = cell.metadata.get("tags", [])
+        cell.id = f"c{number:03d}"
+        cell.metadata = {"tags": tags} if tags else {}
+        if cell.cell_type == "code":
+            cell.outputs = [] if "nbval-ignore-output" in tags else [_text_only(o) for o in cell.outputs]
+    return notebook
+
+
+def _text_only(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    if "data" in output:
+        output.data = {kind: data for kind, data in output.data.items() if kind not in UNCOMPARED}
+        output.metadata = {}
+    return output
