@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from splithistory.training import Pretraining, training_windows
+from splithistory.data import training_windows
+from splithistory.training import Pretraining
 from splithistory.transformer import Architecture, positions
 
 

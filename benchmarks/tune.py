@@ -66,10 +66,10 @@ def _tried(stage: str, trial: int, trained: dict) -> dict:
     size, n_good, arm, updates, rollouts, rate, maintenance_rate = REINFORCEMENT[trial]
     settings = {"arm": arm, "updates": updates, "rollouts": rollouts, "rate": rate}
     settings |= {"maintenance_rate": maintenance_rate, **BF16}
-    config = Reinforcement(goal=GOALS[n_good], evaluations=8, **settings)
+    config = Reinforcement(evaluations=8, **settings)
     start = _pretrained(START[size], trained)
     try:
-        run = reinforce(Architecture(*SIZES[size]), config, start.weights, [SEED])
+        run = reinforce(Architecture(*SIZES[size]), config, start.weights, [SEED], [GOALS[n_good]])
     except Diverged as error:
         run = error
     return {"size": size, "n_good": n_good, **settings} | _last(run)

@@ -10,6 +10,7 @@ import torch
 from hypothesis import settings
 
 from splithistory.pages.book import UNCOMPARED
+from splithistory.study.profiles import Profile
 from splithistory.training import Pretraining, Reinforcement
 from splithistory.transformer import Architecture, initialise
 
@@ -20,14 +21,27 @@ settings.load_profile("untimed")
 
 SMALL = Architecture(width=16, layers=2)
 SHORT = Pretraining(steps=20, batch=32, train_size=256, test_size=128, evaluations=2, warmup=5)
+GOAL = (0, 4)
 TUNE = Reinforcement(
-    goal=(0, 4), updates=20, batch=32, pool=256, test_size=128, evaluations=2, maintenance_batch=16
+    updates=20, batch=32, pool=256, test_size=128, evaluations=2, maintenance_batch=16
 )
 
 
 def starting_weights(seeds) -> dict:
     """Fresh weights of the small network as arrays {name: (E, ...)}."""
     return {k: v.numpy() for k, v in initialise(SMALL, seeds).items()}
+
+
+def tiny_profile(steps: int, evaluations: int, **fields) -> Profile:
+    """One seed of the smallest size, trained for so many updates of a few histories."""
+    small = {"batch": 16, "test_size": 32, "evaluations": evaluations}
+    return Profile(
+        ("18k",),
+        (0,),
+        pretraining={"steps": steps, "train_size": 64, **small},
+        reinforcement={"updates": steps, "pool": 64, "maintenance_batch": 16, **small},
+        **fields,
+    )
 
 
 def pytest_collectstart(collector):

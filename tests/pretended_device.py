@@ -5,20 +5,19 @@ reports lie, and which operations of an update cross from one device to another.
 """
 
 import json
-from dataclasses import replace
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from splithistory import Recurrence, engine, training
+from splithistory import Recurrence, data, engine, training
 from splithistory.transformer import Architecture, initialise
 
 NAME = "pretended"
 SMALL = Architecture(width=16, layers=2)
 CONFIG = training.Reinforcement(
-    goal=(0, 4), batch=32, pool=256, test_size=128, maintenance_batch=16, maintenance="acted"
+    batch=32, pool=256, test_size=128, maintenance_batch=16, maintenance="acted"
 )
 
 
@@ -55,19 +54,18 @@ def main() -> None:
     """Pretend, update twice, look at the second."""
     backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=Backend())
     Stream.device = torch.device(NAME, 0)
-    for module in (engine, training):
+    for module in (engine, data):
         module.on_gpu = lambda device: torch.device(device).type == NAME
-    training.stream = lambda *_: Stream().manual_seed(0)
+    data.stream = training.stream = lambda *_: Stream().manual_seed(0)
     with FakeTensorMode():
         print(json.dumps(found_in_an_update() | found_in_a_copy()))
 
 
 def found_in_an_update() -> dict:
     """Of reinforcement whose maintenance is a step of its own."""
-    configs = [CONFIG, replace(CONFIG, goal=(0, 1, 2))]
     learner = engine.Learner(SMALL.shapes(), initialise(SMALL, [0, 1]), 1e-3, 0.01, NAME)
     learner.adam.step = lambda: None  # one library kernel, which this device lacks
-    scene = training._Scene(Recurrence(), configs, SMALL, [0, 1], NAME)
+    scene = training._Scene(Recurrence(), CONFIG, SMALL, [0, 1], [(0, 4), (0, 1, 2)], NAME)
 
     def update():
         loss, windows, values = scene.loss(learner.weights())
@@ -79,9 +77,9 @@ def found_in_an_update() -> dict:
     with Crossings() as crossings:
         learner.set_rate(0.5)
         values = update()
-    data = (scene.histories, scene.classes, scene.even_windows, scene.success, scene.outcomes, scene.held_out)
+    sets = (scene.histories, scene.classes, scene.even_windows, scene.success, scene.outcomes, scene.held_out)
     reported = (*values.values(), learner.flat.grad)
-    return {"crossings": crossings.seen, "data": _places(data), "reported": _places(reported)}
+    return {"crossings": crossings.seen, "data": _places(sets), "reported": _places(reported)}
 
 
 def found_in_a_copy() -> dict:

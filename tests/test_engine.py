@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SHORT, SMALL, TUNE, starting_weights
+from conftest import GOAL, SHORT, SMALL, TUNE, starting_weights
 
 from splithistory import engine
 from splithistory.engine import Diverged, Log, Recorded, schedule
@@ -82,8 +82,7 @@ def trainings():
     yield lambda: pretrain(SMALL, SHORT, [0, 1], **one)
     for maintenance in ("generator", "acted", "joint"):
         config = replace(TUNE, maintenance=maintenance)
-        configs = [config, replace(config, goal=(0, 1, 2))]
-        yield lambda configs=configs: reinforce(SMALL, configs, start, [0, 1], **one)
+        yield lambda config=config: reinforce(SMALL, config, start, [0, 1], [GOAL, (0, 1, 2)], **one)
 
 
 @pytest.mark.parametrize("number", range(4))

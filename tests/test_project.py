@@ -19,25 +19,25 @@ from rattler import MatchSpec
 HOUSE = """
 information
 recurrence measure estimators differential statistics engine transformer
-objectives policies shortcuts
+objectives policies shortcuts data
 training
 study.store study.grid
 study.results
-study.worker
+study.measuring
+study.runs
+study.profiles
+study.publishing
 study
 pages.figures pages.findings pages.chapters
 pages.book
 pages.claims.judging
-pages.claims.derivations pages.claims.experiment pages.claims.impact pages.claims.objectives
+pages.claims.derivations pages.claims.experiment pages.claims.impact pages.claims.objectives \
 pages.claims.optimization pages.claims.prediction pages.claims.self_evaluation
 pages.claims.ledger
 pages.claims
 cli
 """
-_LEVELS = ["information", *HOUSE.strip().splitlines()[1:]]
-FLOORS = {room: i for i, line in enumerate(_LEVELS) for room in line.split()}
-for _room in "pages.claims.optimization pages.claims.prediction pages.claims.self_evaluation".split():
-    FLOORS[_room] = FLOORS["pages.claims.derivations"]
+FLOORS = {room: i for i, line in enumerate(HOUSE.strip().splitlines()) for room in line.split()}
 PACKAGE = ROOT / "src/splithistory"
 SOURCES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path

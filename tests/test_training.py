@@ -5,23 +5,21 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
-from conftest import SHORT, SMALL, TUNE, starting_weights
+from conftest import GOAL, SHORT, SMALL, TUNE, starting_weights
 
 from splithistory import Recurrence, split_history
+from splithistory.data import TEST_SEED, data_seed, training_windows
 from splithistory.engine import Diverged
+from splithistory.recurrence import drawn
 from splithistory.training import (
     MAINTENANCE,
-    TEST_SEED,
     Pretraining,
     Reinforcement,
-    _data_seed,
     _draws,
     _Scene,
-    drawn,
     evaluate,
     pretrain,
     reinforce,
-    training_windows,
 )
 from splithistory.transformer import Architecture, action_logits, as_policy, choose, initialise, stream
 
@@ -39,8 +37,8 @@ def test_a_member_pretrains_the_same_whoever_shares_the_ensemble():
 
 
 def test_a_member_is_reinforced_the_same_whoever_shares_the_ensemble():
-    together = reinforce(SMALL, TUNE, starting_weights([0, 1, 2]), [0, 1, 2], dtype=torch.float64)
-    alone = reinforce(SMALL, TUNE, starting_weights([1]), [1], dtype=torch.float64)
+    together = reinforce(SMALL, TUNE, starting_weights([0, 1, 2]), [0, 1, 2], 3 * [GOAL], dtype=torch.float64)
+    alone = reinforce(SMALL, TUNE, starting_weights([1]), [1], [GOAL], dtype=torch.float64)
     assert_close(together.member(1).weights, alone.weights, 1e-7)
     assert np.abs(together.curves["even_loss"][1] - alone.curves["even_loss"][0]).max() < 1e-9
 
@@ -63,18 +61,17 @@ def test_reinforcement_raises_success_above_the_policy_it_started_from():
     pretrained = pretrain(
         architecture, Pretraining(steps=100, train_size=2**13, test_size=256, evaluations=1), [0]
     )
-    config = Reinforcement(goal=(0, 4), updates=100, pool=2**13, test_size=512, evaluations=4, rate=3e-3)
-    curves = reinforce(architecture, config, pretrained.weights, [0]).curves
+    config = Reinforcement(updates=100, pool=2**13, test_size=512, evaluations=4, rate=3e-3)
+    curves = reinforce(architecture, config, pretrained.weights, [0], [GOAL]).curves
     assert curves["success_greedy"][0, -1] > curves["success_greedy"][0, 0] + 0.02
 
 
 def test_each_member_is_reinforced_on_its_own_goal_as_it_would_be_alone():
-    goals, start = [(0, 4), (0, 1, 2)], starting_weights([0, 1])
-    configs = [replace(TUNE, goal=goal) for goal in goals]
-    together = reinforce(SMALL, configs, start, [0, 1], dtype=torch.float64)
-    for e, config in enumerate(configs):
+    goals, start = [GOAL, (0, 1, 2)], starting_weights([0, 1])
+    together = reinforce(SMALL, TUNE, start, [0, 1], goals, dtype=torch.float64)
+    for e, goal in enumerate(goals):
         own = {k: v[e : e + 1] for k, v in start.items()}
-        alone = reinforce(SMALL, config, own, [e], dtype=torch.float64)
+        alone = reinforce(SMALL, TUNE, own, [e], [goal], dtype=torch.float64)
         assert_close(together.member(e).weights, alone.weights, 1e-7)
         assert np.abs(together.curves["success"][e, 1:] - alone.curves["success"][0, 1:]).max() < 1e-9
 
@@ -95,10 +92,10 @@ def test_sequences_drawn_for_a_gpu_follow_the_recurrence_as_those_of_the_world_d
 
 def test_reported_success_is_what_the_measure_finds_on_the_same_histories():
     world = Recurrence()
-    trained = reinforce(SMALL, TUNE, starting_weights([0]), [0], world=world)
-    held_out = world.histories(TUNE.test_size, 20, seed=_data_seed(TEST_SEED, "act"))
+    trained = reinforce(SMALL, TUNE, starting_weights([0]), [0], [GOAL], world=world)
+    held_out = world.histories(TUNE.test_size, 20, seed=data_seed(TEST_SEED, "act"))
     measured = split_history(held_out, as_policy(trained.weights, SMALL), world)
-    assert measured.success(TUNE.goal) == pytest.approx(trained.curves["success_greedy"][0, -1], abs=1e-6)
+    assert measured.success(GOAL) == pytest.approx(trained.curves["success_greedy"][0, -1], abs=1e-6)
 
 
 def test_success_counts_only_successful_draws_and_is_unbiased():
@@ -144,20 +141,20 @@ def test_a_nan_in_one_member_is_laid_to_that_member():
     weights = starting_weights([0, 1])
     weights["readout.bias"][1] = np.nan
     with pytest.raises(Diverged, match=r"member 1 \(seed 1 of goal \{0, 4\}\) is nan nats at step 0"):
-        reinforce(SMALL, TUNE, weights, [0, 1])
+        reinforce(SMALL, TUNE, weights, [0, 1], 2 * [GOAL])
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (
-            lambda: Reinforcement(goal=(0, 9)),
-            r"goal: given \(0, 9\)|goal: given \[0, 9\], allowed are outcomes in 0..7",
+            lambda: reinforce(SMALL, TUNE, starting_weights([0]), [0], [(0, 9)]),
+            r"goal: given \[0, 9\], allowed are outcomes in 0..7",
         ),
         (lambda: Pretraining(steps=0), "steps: given 0, allowed is an integer >= 1"),
         (lambda: Pretraining(batch=1e3), "batch: given 1000.0, allowed is an integer >= 1"),
         (
-            lambda: Reinforcement(goal=(0,), arm="best"),
+            lambda: Reinforcement(arm="best"),
             "arm: given 'best', allowed are sampled, exact",
         ),
         (
@@ -168,16 +165,12 @@ def test_a_nan_in_one_member_is_laid_to_that_member():
         (lambda: pretrain(SMALL, SHORT, [-1]), "seed: given -1, allowed is an integer >= 0"),
         (lambda: pretrain(SMALL, SHORT, []), "seeds: none given"),
         (
-            lambda: reinforce(Architecture(32, 2), TUNE, starting_weights([0]), [0]),
+            lambda: reinforce(Architecture(32, 2), TUNE, starting_weights([0]), [0], [GOAL]),
             "weights: embedding.weight is",
         ),
         (
-            lambda: reinforce(SMALL, [TUNE], starting_weights([0, 1]), [0, 1]),
-            "config: given 1, allowed is one, or one for each of 2",
-        ),
-        (
-            lambda: reinforce(SMALL, [TUNE, replace(TUNE, batch=8)], starting_weights([0, 1]), [0, 1]),
-            "config: given .*, allowed is to differ in the goal",
+            lambda: reinforce(SMALL, TUNE, starting_weights([0, 1]), [0, 1], [GOAL]),
+            "goals: given 1, allowed are as many as seeds: 2",
         ),
         (lambda: choose(torch.zeros(1, 16), -1), "temperature: given -1"),
     ],
@@ -194,7 +187,7 @@ def test_curves_begin_before_the_first_update():
     assert np.isfinite(curves["test_loss"]).all()
 
 
-OTHER = {"goal": (0, 2, 4, 6), "arm": "exact", "maintenance": "none", "precision": "bfloat16"}
+OTHER = {"arm": "exact", "maintenance": "none", "precision": "bfloat16"}
 
 
 def changed(config, name):
@@ -221,7 +214,13 @@ def test_no_setting_of_pretraining_is_ignored(name):
 def test_no_setting_of_reinforcement_is_ignored(name):
     start = starting_weights([0])
     config = replace(TUNE, maintenance="joint") if name == "maintenance_weight" else TUNE
-    first, second = (reinforce(SMALL, c, start, [0]).weights for c in (config, changed(config, name)))
+    first, second = (reinforce(SMALL, c, start, [0], [GOAL]).weights for c in (config, changed(config, name)))
+    assert differ(first, second)
+
+
+def test_the_goal_is_not_ignored():
+    start = starting_weights([0])
+    first, second = (reinforce(SMALL, TUNE, start, [0], [goal]).weights for goal in (GOAL, (0, 2, 4, 6)))
     assert differ(first, second)
 
 
@@ -230,26 +229,26 @@ def test_no_setting_of_reinforcement_is_ignored(name):
 def test_every_kind_of_maintenance_trains_in_its_own_way(first, second):
     if first < second:
         trained = (
-            reinforce(SMALL, replace(TUNE, updates=3, maintenance=kind), starting_weights([0]), [0]).weights
-            for kind in (first, second)
+            reinforce(SMALL, config, starting_weights([0]), [0], [GOAL]).weights
+            for config in (replace(TUNE, updates=3, maintenance=kind) for kind in (first, second))
         )
         assert differ(*trained)
 
 
 def test_the_reinforcement_loss_is_unbiased_for_its_expectation():
     world, config = Recurrence(), replace(TUNE, batch=256, rollouts=400, dropout=0.0)
-    scene = _Scene(world, [config], SMALL, [0], "cpu")
+    scene = _Scene(world, config, SMALL, [0], [GOAL], "cpu")
     weights = {k: 2 * v for k, v in initialise(SMALL, [0]).items()}  # far from uniform
     loss = scene.loss(weights)[0].item()
-    index = torch.randint(config.pool, (config.batch,), generator=stream([0, *config.goal], "order"))
+    index = torch.randint(config.pool, (config.batch,), generator=stream([0, *GOAL], "order"))
     histories = scene.histories[0][index].numpy()
     probs = as_policy(weights, SMALL, temperature=1.0)(histories)
-    success = world.table[world.classes(histories)][:, :, list(config.goal)].sum(-1)
+    success = world.table[world.classes(histories)][:, :, list(GOAL)].sum(-1)
     expected = -(probs * success * np.log(probs)).sum(1).mean()
     assert loss == pytest.approx(expected, rel=0.02)
-    exact = _Scene(world, [replace(config, arm="exact")], SMALL, [0], "cpu")
+    exact = _Scene(world, replace(config, arm="exact"), SMALL, [0], [GOAL], "cpu")
     assert exact.loss(weights)[0].item() == pytest.approx(expected, rel=1e-5)
-    punished = _Scene(world, [replace(config, arm="exact", failure_weight=0.5)], SMALL, [0], "cpu")
+    punished = _Scene(world, replace(config, arm="exact", failure_weight=0.5), SMALL, [0], [GOAL], "cpu")
     expected += 0.5 * (probs * (1 - success) * np.log(probs)).sum(1).mean()
     assert punished.loss(weights)[0].item() == pytest.approx(expected, rel=1e-4)
 
@@ -257,7 +256,7 @@ def test_the_reinforcement_loss_is_unbiased_for_its_expectation():
 def test_windows_of_acted_histories_show_the_past_the_action_and_an_outcome_of_the_world():
     world = Recurrence()
     config = replace(TUNE, maintenance="acted", maintenance_batch=4000, batch=4000, pool=4000)
-    scene = _Scene(world, [config], SMALL, [0], "cpu")
+    scene = _Scene(world, config, SMALL, [0], [GOAL], "cpu")
     weights = {k: 2 * v for k, v in initialise(SMALL, [0]).items()}
     windows = scene.loss(weights)[1][0].numpy()
     known = {
@@ -272,11 +271,11 @@ def test_windows_of_acted_histories_show_the_past_the_action_and_an_outcome_of_t
 
 
 def test_maintenance_trains_on_even_positions_and_keeps_their_loss_lower():
-    scene = _Scene(Recurrence(), [TUNE], SMALL, [0], "cpu")
+    scene = _Scene(Recurrence(), TUNE, SMALL, [0], [GOAL], "cpu")
     assert scene.even_windows[..., -1].max() < 8
     config = replace(TUNE, updates=60, pool=2**12, maintenance_batch=256, maintenance_rate=3e-3)
     kept, lost = (
-        reinforce(SMALL, c, starting_weights([0]), [0]).curves["even_loss"][0, -1]
+        reinforce(SMALL, c, starting_weights([0]), [0], [GOAL]).curves["even_loss"][0, -1]
         for c in (config, replace(config, maintenance="none"))
     )
     assert kept < lost - 0.1
@@ -284,15 +283,15 @@ def test_maintenance_trains_on_even_positions_and_keeps_their_loss_lower():
 
 def test_curves_of_reinforcement_are_those_of_the_measure():
     world, weights = Recurrence(), starting_weights([0])
-    curves = reinforce(SMALL, replace(TUNE, rate=1e-9, maintenance="none"), weights, [0]).curves
+    curves = reinforce(SMALL, replace(TUNE, rate=1e-9, maintenance="none"), weights, [0], [GOAL]).curves
     measured = split_history(world.histories(20_000, 20, seed=5), as_policy(weights, SMALL), world)
     assert curves["wrong_parity_greedy"][0, -1] == pytest.approx(measured.action_probs[:8].sum(), abs=0.15)
     warm = as_policy(weights, SMALL, temperature=1.0)
-    expected = split_history(world.histories(20_000, 20, seed=5), warm, world).success(TUNE.goal)
+    expected = split_history(world.histories(20_000, 20, seed=5), warm, world).success(GOAL)
     assert curves["success"][0, -1] == pytest.approx(expected, abs=0.05)
     warm_parity = split_history(world.histories(20_000, 20, seed=5), warm, world).action_probs[:8].sum()
     assert curves["wrong_parity"][0, -1] == pytest.approx(warm_parity, abs=0.05)
-    assert curves["success_greedy"][0, 0] == pytest.approx(measured.success(TUNE.goal), abs=0.15)
+    assert curves["success_greedy"][0, 0] == pytest.approx(measured.success(GOAL), abs=0.15)
 
 
 @pytest.mark.parametrize("settings", [{"rate": 0.3}, {"maintenance_rate": 10.0}])
@@ -300,7 +299,7 @@ def test_a_collapse_behind_a_falling_loss_is_divergence_too(settings):
     config = replace(TUNE, updates=60, **settings)
     weights = {k: 5 * v for k, v in starting_weights([0]).items()}
     with pytest.raises(Diverged, match=r"reinforcement: (maintenance_loss|even_loss|train_loss) of member 0"):
-        reinforce(SMALL, config, weights, [0])
+        reinforce(SMALL, config, weights, [0], [GOAL])
 
 
 def test_an_unmaintained_loss_is_allowed_to_grow_and_only_that():
@@ -308,10 +307,10 @@ def test_an_unmaintained_loss_is_allowed_to_grow_and_only_that():
         k: 8 * v for k, v in starting_weights([0]).items()
     }  # so sure of itself that it errs by 50 nats
     config = replace(TUNE, updates=2, rate=1e-6, maintenance_rate=1e-6)
-    alone = reinforce(SMALL, replace(config, maintenance="none"), weights, [0])
+    alone = reinforce(SMALL, replace(config, maintenance="none"), weights, [0], [GOAL])
     assert alone.curves["even_loss"].max() > 50
     with pytest.raises(Diverged, match="even_loss"):
-        reinforce(SMALL, config, weights, [0])
+        reinforce(SMALL, config, weights, [0], [GOAL])
 
 
 def test_a_policy_that_is_ruined_by_its_last_update_is_not_handed_out():
@@ -327,21 +326,19 @@ def test_targets_are_at_the_parity_that_is_asked_for_whatever_the_context(contex
     windows = training_windows(100, context, 1)
     assert windows.shape == (100, context + 1)
     assert (windows[:50, -1] < 8).all() and (windows[50:, -1] >= 8).all()
-    assert (
-        _Scene(Recurrence(), [TUNE], replace(SMALL, context=context), [0], "cpu").even_windows[..., -1].max()
-        < 8
-    )
+    scene = _Scene(Recurrence(), TUNE, replace(SMALL, context=context), [0], [GOAL], "cpu")
+    assert scene.even_windows[..., -1].max() < 8
 
 
 def test_training_acting_and_held_out_data_come_from_streams_of_their_own():
-    seeds = [_data_seed(seed, name) for seed in (0, 1, TEST_SEED) for name in ("windows", "act", "keep")]
+    seeds = [data_seed(seed, name) for seed in (0, 1, TEST_SEED) for name in ("windows", "act", "keep")]
     draws = {tuple(np.random.default_rng(seed).integers(2**62, size=2)) for seed in [*seeds, 0, [0, 1]]}
     assert len(draws) == len(seeds) + 2
 
 
 def test_seeds_give_reinforcement_streams_of_their_own():
     start = {k: v.repeat(2, 0) for k, v in starting_weights([0]).items()}
-    weights = reinforce(SMALL, TUNE, start, [0, 1]).weights
+    weights = reinforce(SMALL, TUNE, start, [0, 1], 2 * [GOAL]).weights
     assert not np.array_equal(weights["readout.weight"][0], weights["readout.weight"][1])
 
 
@@ -377,8 +374,8 @@ def test_pretraining_that_goes_on_from_a_state_ends_bit_identical(at):
 @pytest.mark.parametrize("at", [3, 10])
 def test_reinforcement_that_goes_on_from_a_state_ends_bit_identical(arm, maintenance, at):
     config, kept = replace(TUNE, arm=arm, maintenance=maintenance), Kept(at)
-    whole = reinforce(SMALL, config, starting_weights([0, 1]), [0, 1], keep=kept)
-    resumed = reinforce(SMALL, config, starting_weights([0, 1]), [0, 1], state=kept.state)
+    whole = reinforce(SMALL, config, starting_weights([0, 1]), [0, 1], 2 * [GOAL], keep=kept)
+    resumed = reinforce(SMALL, config, starting_weights([0, 1]), [0, 1], 2 * [GOAL], state=kept.state)
     assert not differ(whole.weights, resumed.weights)
     for name, values in whole.curves.items():
         assert np.array_equal(values, resumed.curves[name], equal_nan=True), name

@@ -88,14 +88,14 @@ def _study(args: argparse.Namespace) -> None:
         print(study.check(args.profile, store))
         return
     part = profile.part(sizes=_list(args.sizes), seeds=_seeds(args.seeds), arms=_list(args.arms))
-    known = {}
+    there = {}
     if not args.fresh:
-        known = {"published": study.published(args.profile), "weights": study.published_weights()}
+        there = {"known": study.published(args.profile), "weights": study.published_weights()}
     if args.dry_run:
-        print(study.plan(part, study.to_do(part, store, **known), store, args.workers))
+        print(study.plan(part, study.to_do(part, store, **there), store, args.workers))
         return
     where = {"workers": args.workers, "scheduler": args.scheduler, "device": args.device}
-    done = study.run(part, store, **where, **known)
+    done = study.run(part, store, **where, **there)
     print(f"{done} jobs done; finished runs lie in {store.root}")
     if args.publish:
         print(study.publish(args.profile, store, part))

@@ -7,7 +7,7 @@ Post, section "Pretraining on Sequence Prediction":
 
 Every factor s + 1 is a unit modulo 17. Units are powers of a primitive root, so in discrete
 logarithms the product is a sum modulo 16 and a sliding window updates it with one addition and one
-subtraction. Floor 1: NumPy only.
+subtraction. Beside the rule, in NumPy, stands its twin in torch, for training data that a GPU draws itself.
 """
 
 from functools import cached_property, lru_cache
@@ -40,6 +40,20 @@ class Recurrence:
         if not isinstance(noise, int | float) or not 0 <= noise <= 1:
             raise ValueError(f"noise: given {noise!r}, allowed is a probability in [0, 1]")
         self.modulus, self.window, self.alphabet, self.noise = modulus, window, alphabet, noise
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """What the world was made with, by name."""
+        return {name: getattr(self, name) for name in ("modulus", "window", "alphabet", "noise")}
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, Recurrence) and self.settings == other.settings
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.settings.values()))
+
+    def __reduce__(self):
+        return Recurrence, tuple(self.settings.values())  # tables are made again where they are needed
 
     @property
     def n_tokens(self) -> int:
@@ -245,3 +259,40 @@ def _stationary(modulus, window, alphabet, noise) -> tuple[np.ndarray, np.ndarra
     halves = [sequences[:, parity::2] - parity * alphabet for parity in (0, 1)]
     marginals = [np.bincount(half.ravel(), minlength=alphabet) / half.size for half in halves]
     return shares, np.array(marginals)
+
+
+POST = Recurrence()  # the post's own
+
+
+# --- the same rule in torch -----------------------------------------------------------------------------
+
+
+def drawn(world: Recurrence, n: int, length: int, generator, *, burn_in: int = 200):
+    """As `Recurrence.sample`, a tensor (n, length), on a torch.Generator's device and from its stream."""
+    import torch
+
+    there = {"generator": generator, "device": generator.device}
+    logs, residues = (_tensor(table, generator.device) for table in (world.logs, world.residues))
+    window, order = world.window, world.modulus - 1
+    tokens = torch.empty((window + burn_in + length, n), dtype=torch.int64, device=generator.device)
+    parity = torch.arange(window, device=generator.device)[:, None] % 2
+    tokens[:window] = torch.randint(world.alphabet, (window, n), **there) + world.alphabet * parity
+    total = logs[tokens[:window]].sum(0)
+    for t in range(window, len(tokens)):
+        random = torch.randint(world.alphabet, (n,), **there)
+        value = torch.where(torch.rand(n, **there) < world.noise, random, residues[total % order])
+        tokens[t] = value + world.alphabet * ((t - window) % 2)
+        total += logs[tokens[t]] - logs[tokens[t - window]]
+    return tokens[window + burn_in :].T.to(torch.uint8).contiguous()
+
+
+def classes_of(world: Recurrence, histories):
+    """`Recurrence.classes` of a tensor of histories (..., T), where they are: (...)."""
+    logs = _tensor(world.logs, histories.device)
+    return logs[histories[..., 1 - world.window :].long()].sum(-1) % (world.modulus - 1)
+
+
+def _tensor(table: np.ndarray, device):
+    import torch
+
+    return torch.as_tensor(table.astype(np.int64), device=device)

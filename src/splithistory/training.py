@@ -8,18 +8,18 @@ the same whoever shares the ensemble. How updates follow each other is `engine`'
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .engine import Keep, Learner, Log, Loop, Progress, State, Trained, on_gpu, on_own_stream
+from .data import TEST_SEED, batch, even_windows, histories, indices, of_seeds, take, windows
+from .engine import Keep, Learner, Log, Loop, Progress, State, Trained, on_own_stream
 from .information import as_goal, check_integer, check_seed
-from .recurrence import Recurrence
+from .recurrence import POST, Recurrence, classes_of
 from .transformer import Architecture, Dropout, action_logits, initialise, logits, stream
 
-TEST_SEED = 2**31  # held-out data is the same for every member; training seeds are below it
 PRECISIONS = ("float32", "bfloat16")
 ARMS = ("sampled", "exact")
 MAINTENANCE = ("generator", "acted", "joint", "none")
@@ -55,17 +55,15 @@ class Pretraining:
 class Reinforcement:
     """How a pretrained policy is finetuned on a goal (same section of the post).
 
-    goal: the outcomes s_{t+1} that count as success; updates, batch, rate, warmup, precision: as in
-    Pretraining; arm: "sampled" reinforces the successes among `rollouts` actions drawn from each history's
-    logits at temperature 1, "exact" weights every action by π(a|h)·P(success|h,a), its expectation;
-    failure_weight: weight of the failures' log-likelihood, subtracted (0: ignored, as in the post);
-    maintenance: what keeps next-token prediction at even positions: "generator", an optimiser step of its
-    own at the much lower `maintenance_rate` on windows of the sequence; "acted", the same on histories
-    that the model acted in; "joint", the loss added with `maintenance_weight` to the one step; or "none";
-    pool: histories in the finite set that the policy acts on; evaluations: rows of the curves.
+    updates, batch, rate, warmup, precision: as in Pretraining; arm: "sampled" reinforces the successes among
+    `rollouts` actions drawn from each history's logits at temperature 1, "exact" weights every action by
+    π(a|h)·P(success|h,a), its expectation; failure_weight: weight of the failures' log-likelihood, subtracted
+    (0: ignored, as in the post); maintenance: what keeps prediction at even positions: "generator", an
+    optimiser step of its own at the much lower `maintenance_rate` on windows of the sequence; "acted", the
+    same on histories that the model acted in; "joint", the loss added with `maintenance_weight` to the one
+    step; or "none"; pool: histories in the finite set that the policy acts on; evaluations: rows of curves.
     """
 
-    goal: tuple[int, ...]
     updates: int = 600
     batch: int = 256
     arm: str = "sampled"
@@ -93,7 +91,6 @@ class Reinforcement:
         _check_number("failure_weight", self.failure_weight, "a number >= 0", lambda v: 0 <= v < math.inf)
         _check_choice("arm", self.arm, ARMS)
         _check_choice("maintenance", self.maintenance, MAINTENANCE)
-        object.__setattr__(self, "goal", as_goal(self.goal, Recurrence().alphabet))
 
 
 @on_own_stream
@@ -102,6 +99,7 @@ def pretrain(
     config: Pretraining,
     seeds,
     *,
+    world: Recurrence = POST,
     progress: Progress | None = None,
     state: State | None = None,
     keep: Keep | None = None,
@@ -116,17 +114,17 @@ def pretrain(
     NaN or explodes.
     """
     _check_seeds(seeds)
-    world = Recurrence()
-    windows = _of_seeds(seeds, lambda s: _windows(world, config.train_size, architecture.context, s, device))
-    held_out = _windows(world, config.test_size, architecture.context, TEST_SEED, device)
+    context = architecture.context
+    seen = of_seeds(seeds, lambda s: windows(world, config.train_size, context, s, device))  # (E, N, T + 1)
+    held_out = windows(world, config.test_size, context, TEST_SEED, device)
     streams = {name: [stream(s, name, device) for s in seeds] for name in ("order", "dropout")}
     dropout = Dropout(config.dropout, streams["dropout"])
     weights = initialise(architecture, seeds, dtype=dtype)
     learner = Learner(architecture.shapes(), weights, config.rate, config.weight_decay, device)
 
     def update() -> dict[str, torch.Tensor]:
-        batch = _batch(windows, config.batch, streams["order"])
-        loss = prediction_loss(learner.weights(), architecture, batch, dropout, config.precision)
+        own = batch(seen, config.batch, streams["order"])
+        loss = prediction_loss(learner.weights(), architecture, own, dropout, config.precision)
         learner.step(loss)
         return {"train_loss": loss.detach()}
 
@@ -142,20 +140,21 @@ def pretrain(
 @on_own_stream
 def reinforce(
     architecture: Architecture,
-    config: Reinforcement | Sequence[Reinforcement],
+    config: Reinforcement,
     weights: dict[str, np.ndarray],
     seeds,
+    goals: Sequence,
     *,
-    world: Recurrence | None = None,
+    world: Recurrence = POST,
     progress: Progress | None = None,
     state: State | None = None,
     keep: Keep | None = None,
     device="cpu",
     dtype=torch.float32,
 ) -> Trained:
-    """Finetune pretrained members (weights {name: (E, ...)}); one seed a member.
+    """Finetune pretrained members (weights {name: (E, ...)}); one seed and one goal a member.
 
-    config: one for all members, or one for each; those may differ in the goal.
+    goals: of each member the outcomes s_{t+1} that count as success.
 
     At odd t the policy acts, the world answers, and the log-likelihood of its successful actions is
     raised: cross-entropy summed over successes, divided by all draws; failures are ignored (or see
@@ -170,9 +169,8 @@ def reinforce(
         raise ValueError(
             f"weights: {len(weights['readout.bias'])} members, allowed are as many as seeds: {len(seeds)}"
         )
-    configs = _of_members(config, len(seeds))
-    config = configs[0]  # for all but the goal
-    scene = _Scene(world or Recurrence(), configs, architecture, seeds, device)
+    goals = _of_members(goals, len(seeds), world)
+    scene = _Scene(world, config, architecture, seeds, goals, device)
     start = _tensors(weights, dtype)
     learner = Learner(architecture.shapes(), start, config.rate, config.weight_decay, device)
     learners, keeper = {"adam": learner}, None
@@ -180,92 +178,27 @@ def reinforce(
         keeper = learners["keeper"] = learner.second(config.maintenance_rate)
 
     def update() -> dict[str, torch.Tensor]:
-        loss, windows, values = scene.loss(learner.weights())
-        kept = scene.maintenance_loss(learner.weights(), windows) if config.maintenance == "joint" else None
+        loss, seen, values = scene.loss(learner.weights())
+        kept = scene.maintenance_loss(learner.weights(), seen) if config.maintenance == "joint" else None
         total = loss if kept is None else loss + config.maintenance_weight * kept
         learner.step(total)
         if keeper:
-            kept = scene.maintenance_loss(learner.weights(), windows)
+            kept = scene.maintenance_loss(learner.weights(), seen)
             keeper.step(kept)
         return values | ({} if kept is None else {"maintenance_loss": kept.detach()})
 
-    names = [f"seed {s} of goal {set(c.goal)}" for s, c in zip(seeds, configs, strict=True)]
+    names = [f"seed {s} of goal {set(goal)}" for s, goal in zip(seeds, goals, strict=True)]
     held_out_row = lambda: scene.evaluate(learner.weights())  # noqa: E731
     log = Log(config.updates, config.evaluations, names, "reinforcement", progress, held_out_row)
     log.untrained = ("even_loss",) if config.maintenance == "none" else ()
     return Loop(config.updates, config.warmup, update, learners, scene.streams, log).run(state, keep)
 
 
-def _of_members(config, members: int) -> list[Reinforcement]:
-    """The settings of each member."""
-    configs = [config] * members if isinstance(config, Reinforcement) else list(config)
-    if len(configs) != members:
-        raise ValueError(f"config: given {len(configs)}, allowed is one, or one for each of {members}")
-    for other in configs:
-        if replace(other, goal=configs[0].goal) != configs[0]:
-            raise ValueError(f"config: given {configs[0]} and {other}, allowed is to differ in the goal")
-    return configs
-
-
-def training_windows(n: int, context: int, seed: int, *, world: Recurrence | None = None) -> np.ndarray:
-    """n independent windows (n, context + 1) of a seed's training set (TEST_SEED's: the held-out one); the
-    target, the last token, is at an even position in the first half and at an odd one in the second."""
-    return _windows(world or Recurrence(), n, context, seed, "cpu").numpy()
-
-
-def _windows(world: Recurrence, n: int, context: int, seed: int, device) -> torch.Tensor:
-    """`training_windows` as a tensor on the device."""
-    sequences = _sequences(world, n, context + 2, seed, "windows", device)
-    half = n // 2
-    parts = [_ending_at(0, sequences[:half], context), _ending_at(1, sequences[half:], context)]
-    return torch.cat(parts)
-
-
-def _ending_at(parity: int, sequences: torch.Tensor, context: int) -> torch.Tensor:
-    """Windows (n, context + 1) of sequences that begin at an even position; the last token has the parity."""
-    start = (context + parity) % 2
-    return sequences[:, start : start + context + 1]
-
-
-def _sequences(world: Recurrence, n: int, length: int, seed: int, purpose: str, device) -> torch.Tensor:
-    """n sequences (n, length) of a seed's data set, which begin at an even position.
-
-    A GPU draws training data where it needs them, from a stream of the same name; held-out data are the
-    same for all devices.
-    """
-    if on_gpu(device) and seed != TEST_SEED:
-        return drawn(world, n, length, stream(seed, purpose, device))
-    return _to(world.sample(n, length, seed=_data_seed(seed, purpose)), device)
-
-
-def drawn(
-    world: Recurrence, n: int, length: int, generator: torch.Generator, *, burn_in: int = 200
-) -> torch.Tensor:
-    """As `Recurrence.sample`, (n, length), on the generator's device and from its stream."""
-    there = {"generator": generator, "device": generator.device}
-    logs, residues = (_to(table.astype(np.int64), generator.device) for table in (world.logs, world.residues))
-    window, order = world.window, world.modulus - 1
-    tokens = torch.empty((window + burn_in + length, n), dtype=torch.int64, device=generator.device)
-    parity = torch.arange(window, device=generator.device)[:, None] % 2
-    tokens[:window] = torch.randint(world.alphabet, (window, n), **there) + world.alphabet * parity
-    total = logs[tokens[:window]].sum(0)
-    for t in range(window, len(tokens)):
-        random = torch.randint(world.alphabet, (n,), **there)
-        value = torch.where(torch.rand(n, **there) < world.noise, random, residues[total % order])
-        tokens[t] = value + world.alphabet * ((t - window) % 2)
-        total += logs[tokens[t]] - logs[tokens[t - window]]
-    return tokens[window + burn_in :].T.to(torch.uint8).contiguous()
-
-
-def _of_seeds(seeds, make: Callable) -> torch.Tensor:
-    """What make(seed) returns, one a member, (E, ...): made once for members that share a seed."""
-    made = {seed: make(seed) for seed in dict.fromkeys(seeds)}
-    return torch.stack([made[seed] for seed in seeds])
-
-
-def _data_seed(seed: int, purpose: str) -> list[int]:
-    """A seed of its own for each data set; letters are not 0, so no two purposes share a stream."""
-    return [seed, *purpose.encode()]
+def _of_members(goals, members: int, world: Recurrence) -> list[tuple[int, ...]]:
+    """The goal of each member."""
+    if len(goals) != members:
+        raise ValueError(f"goals: given {len(goals)}, allowed are as many as seeds: {members}")
+    return [as_goal(goal, world.alphabet) for goal in goals]
 
 
 def prediction_loss(
@@ -301,29 +234,25 @@ def evaluate(weights, architecture: Architecture, windows: torch.Tensor) -> tupl
 class _Scene:
     """The histories a policy acts on and the world's answers, as tensors on the device."""
 
-    def __init__(self, world: Recurrence, configs, architecture: Architecture, seeds, device):
-        config, context = configs[0], architecture.context
+    def __init__(self, world, config: Reinforcement, architecture: Architecture, seeds, goals, device):
+        def data(make, n):
+            return of_seeds(seeds, lambda s: make(world, n, architecture.context, s, device))
 
-        def even_windows(n, seed):
-            length = context + 1 + context % 2
-            return _ending_at(0, _sequences(world, n, length, seed, "keep", device), context)
+        def held_out(make):
+            return make(world, config.test_size, architecture.context, TEST_SEED, device)
 
-        def histories(n, seed):  # they end at an even position: the policy acts next
-            skip = (context + 1) % 2
-            return _sequences(world, n, context + skip, seed, "act", device)[:, skip:]
-
-        self.histories = _of_seeds(seeds, lambda s: histories(config.pool, s))  # (E, N, T)
-        self.classes = _classes(world, self.histories)  # (E, N)
-        self.even_windows = _of_seeds(seeds, lambda s: even_windows(config.pool, s))  # (E, N, T + 1)
+        self.histories = data(histories, config.pool)  # (E, N, T)
+        self.classes = classes_of(world, self.histories)  # (E, N)
+        self.even_windows = data(even_windows, config.pool)  # (E, N, T + 1)
         table = torch.from_numpy(world.table)
-        success = [table[:, :, list(c.goal)].sum(-1) for c in configs]
+        success = [table[:, :, list(goal)].sum(-1) for goal in goals]
         self.outcomes = table.to(device)  # (M, A, K): probability of each outcome
         self.success = torch.stack(success).to(device)  # (E, M, A): probability of success
-        self.held_out = histories(config.test_size, TEST_SEED)
-        self.held_out_classes = _classes(world, self.held_out)
-        self.held_out_even = even_windows(config.test_size, TEST_SEED)
+        self.held_out = held_out(histories)
+        self.held_out_classes = classes_of(world, self.held_out)
+        self.held_out_even = held_out(even_windows)
         self.streams = {
-            name: [stream([s, *c.goal], name, device) for s, c in zip(seeds, configs, strict=True)]
+            name: [stream([s, *goal], name, device) for s, goal in zip(seeds, goals, strict=True)]
             for name in ("order", "dropout", "act", "keep")
         }
         self.dropout = Dropout(config.dropout, self.streams["dropout"])
@@ -332,20 +261,20 @@ class _Scene:
     def loss(self, weights):
         """(− Σ over successful draws of ln π(a|h) / number of draws, (E,) nats; windows for maintenance,
         (E, B, T + 1); what the curves record)."""
-        index = _indices(self.histories.shape[1], self.config.batch, self.streams["order"])
-        histories, classes = _take(self.histories, index), self.classes.gather(1, index)
-        answer = _logits(weights, self.architecture, histories, self.dropout, self.config.precision)
+        index = indices(self.histories.shape[1], self.config.batch, self.streams["order"])
+        seen, classes = take(self.histories, index), self.classes.gather(1, index)
+        answer = _logits(weights, self.architecture, seen, self.dropout, self.config.precision)
         answer = F.log_softmax(answer, -1)  # (E, B, A)
         with torch.no_grad():
-            probs, success = answer.exp(), _take(self.success, classes).to(answer.dtype)
+            probs, success = answer.exp(), take(self.success, classes).to(answer.dtype)
             credit = self._credit(probs, success)
-            windows = self._maintenance_windows(histories, classes, probs)
+            kept = self._maintenance_windows(seen, classes, probs)
         loss = -(credit * answer).sum((1, 2)) / self.config.batch
         rates = {
             "success": (probs * success).sum(-1).mean(1),
             "wrong_parity": probs[..., : self.n_odd].sum(-1).mean(1),
         }
-        return loss, windows, {"train_loss": loss.detach(), **rates}
+        return loss, kept, {"train_loss": loss.detach(), **rates}
 
     def _credit(self, probs, success) -> torch.Tensor:
         """Weight of each action's log-likelihood, (E, B, A): successes less weighted failures a draw."""
@@ -356,28 +285,28 @@ class _Scene:
         failures = self.config.failure_weight
         return won - failures * (drawn - won) if failures else won
 
-    def _maintenance_windows(self, histories, classes, probs) -> torch.Tensor | None:
+    def _maintenance_windows(self, seen, classes, probs) -> torch.Tensor | None:
         """Windows whose last token, at an even position, maintenance predicts; (E, B, T + 1)."""
         n = self.config.maintenance_batch
         if self.config.maintenance == "none":
             return None
         if self.config.maintenance != "acted":
-            return _batch(self.even_windows, n, self.streams["keep"])
+            return batch(self.even_windows, n, self.streams["keep"])
         # the policy acts, the world answers: what it saw, what it did, what came of it
-        index = _indices(histories.shape[1], n, self.streams["keep"])
-        action = _choice(_take(probs, index), self.streams["keep"])
+        index = indices(seen.shape[1], n, self.streams["keep"])
+        action = _choice(take(probs, index), self.streams["keep"])
         outcome = _choice(self.outcomes[classes.gather(1, index), action], self.streams["keep"])
-        pasts = _take(histories, index)[..., 1:]
+        pasts = take(seen, index)[..., 1:]
         return torch.cat([pasts, action[..., None].to(pasts), outcome[..., None].to(pasts)], -1)
 
-    def maintenance_loss(self, weights, windows) -> torch.Tensor:
+    def maintenance_loss(self, weights, kept) -> torch.Tensor:
         """Cross-entropy of even-position tokens, (E,) nats, dropout on."""
-        return prediction_loss(weights, self.architecture, windows, self.dropout, self.config.precision)
+        return prediction_loss(weights, self.architecture, kept, self.dropout, self.config.precision)
 
     @torch.no_grad()
     def evaluate(self, weights) -> dict[str, np.ndarray]:
         action = action_logits(weights, self.architecture, self.held_out).argmax(-1)  # (E, N)
-        of_class = _take(self.success, self.held_out_classes.expand(action.shape))  # (E, N, A)
+        of_class = take(self.success, self.held_out_classes.expand(action.shape))  # (E, N, A)
         success = of_class.gather(2, action[..., None])
         even_loss, even_accuracy = evaluate(weights, self.architecture, self.held_out_even)
         return {
@@ -412,30 +341,6 @@ def _draws(probs, success, rollouts: int, generators) -> tuple[torch.Tensor, tor
     drawn = torch.zeros_like(probs).scatter_add_(2, action, share)
     won = torch.zeros_like(probs).scatter_add_(2, action, share * (coin < success.gather(2, action)))
     return drawn, won
-
-
-def _indices(n: int, batch: int, generators) -> torch.Tensor:
-    return torch.stack([torch.randint(n, (batch,), generator=g, device=g.device) for g in generators])
-
-
-def _batch(windows: torch.Tensor, batch: int, generators) -> torch.Tensor:
-    """A random batch of each member's own windows, (E, batch, T + 1)."""
-    return _take(windows, _indices(windows.shape[1], batch, generators))
-
-
-def _take(rows: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Rows (E, N, T) of each member at its own indices (E, B): (E, B, T)."""
-    return rows.gather(1, index[..., None].expand(-1, -1, rows.shape[2]))
-
-
-def _to(array: np.ndarray, device) -> torch.Tensor:
-    return torch.as_tensor(np.ascontiguousarray(array), device=device)
-
-
-def _classes(world: Recurrence, histories: torch.Tensor) -> torch.Tensor:
-    """`Recurrence.classes` of histories (..., T), where they are."""
-    logs = _to(world.logs.astype(np.int64), histories.device)
-    return logs[histories[..., 1 - world.window :].long()].sum(-1) % (world.modulus - 1)
 
 
 def _tensors(weights: dict[str, np.ndarray], dtype) -> dict[str, torch.Tensor]:

@@ -6,30 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, tiny_profile
 
 from splithistory import Recurrence, SplitHistory, split_history, statistics, study
 from splithistory.information import entropy, kl
+from splithistory.study.measuring import HISTORY_SEED
+from splithistory.study.profiles import ACTED, EXACT, SAMPLED
+from splithistory.study.publishing import _plain
+from splithistory.study.runs import VERSION, Pretrain, Worker
 from splithistory.study.store import Store, key
-from splithistory.study.worker import HISTORY_SEED, Worker
 
-TINY = study.Profile(
-    ("18k",),
-    (0,),
-    pretraining={"steps": 3, "batch": 16, "train_size": 64, "test_size": 32, "evaluations": 1},
-    reinforcement={
-        "updates": 3,
-        "batch": 16,
-        "pool": 64,
-        "test_size": 32,
-        "evaluations": 1,
-        "maintenance_batch": 16,
-    },
-    n_histories=400,
-    repeats=2,
-    set_size=50,
-)
-BOTH = replace(TINY, seeds=(0, 1), arms={"sampled": study.SAMPLED, "exact": study.EXACT})
+TINY = tiny_profile(3, 1, n_histories=400, repeats=2, set_size=50)
+BOTH = replace(TINY, seeds=(0, 1), arms={"sampled": SAMPLED, "exact": EXACT})
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +29,7 @@ def tiny(tmp_path_factory):
 
 def test_quick_lists_every_model_and_its_measurement_after_what_it_needs():
     jobs = study.jobs(study.PROFILES["quick"])
-    kinds = [job.payload["kind"] for job in jobs]
+    kinds = [job.payload.kind for job in jobs]
     assert [kinds.count(kind) for kind in ("pretrain", "reinforce", "measure")] == [6, 18, 31]
     seen = set()
     for job in jobs:
@@ -51,10 +39,18 @@ def test_quick_lists_every_model_and_its_measurement_after_what_it_needs():
 
 
 def test_a_key_changes_with_everything_that_changes_the_weights():
-    base = next(job.payload for job in study.jobs(TINY) if job.payload["kind"] == "pretrain")
-    assert base["config"]["dropout"] == 0.1  # defaults are in the key
-    for name, value in (("engine", study.ENGINE + 1), ("seed", 1), ("size", "53k"), ("config", {"steps": 4})):
-        assert key({**base, name: value}) != key(base)
+    base = next(job.payload for job in study.jobs(TINY) if isinstance(job.payload, Pretrain))
+    assert base.spec["config"]["dropout"] == 0.1  # defaults are in the key
+    for name, value in (("engine", VERSION + 1), ("seed", 1), ("size", "53k"), ("config", {"steps": 4})):
+        assert key({**base.spec, name: value}) != base.key
+
+
+def test_another_world_is_another_run_and_the_posts_is_not_named():
+    posts, noisy = (study.jobs(replace(TINY, world=world)) for world in ({}, {"noise": 0.1}))
+    assert not {job.key for job in posts} & {job.key for job in noisy}
+    assert all("world" not in str(job.payload.spec) for job in posts)
+    assert {job.payload.world.noise for job in noisy} == {0.1}
+    assert study.jobs(replace(TINY, world={"noise": 0.02}))[1].key == posts[1].key  # the post's, spelled out
 
 
 def test_a_second_run_finds_everything_done(tiny):
@@ -85,9 +81,9 @@ class OnCpu(Worker):
         assert device == "cuda"
         super().__init__(root)
 
-    def __call__(self, specs, report):
-        TAKEN.append((specs[0]["kind"], len(specs)))
-        super().__call__(specs, report)
+    def __call__(self, runs, report):
+        TAKEN.append((runs[0].kind, len(runs)))
+        super().__call__(runs, report)
 
 
 def test_on_a_gpu_all_members_of_a_size_and_arm_train_at_once_and_every_run_is_left(tmp_path, monkeypatch):
@@ -95,7 +91,7 @@ def test_on_a_gpu_all_members_of_a_size_and_arm_train_at_once_and_every_run_is_l
     monkeypatch.setattr(study, "Worker", OnCpu)
     store = Store(tmp_path)
     n_runs = study.run(BOTH, store, device="cuda", quiet=True)
-    assert n_runs == len(study.jobs(BOTH)) and all(job.payload in store for job in study.jobs(BOTH))
+    assert n_runs == len(study.jobs(BOTH)) and all(job.payload.spec in store for job in study.jobs(BOTH))
     assert sorted(t for t in TAKEN if t[0] != "measure") == [("pretrain", 2)] + [("reinforce", 6)] * 2
     assert len(study.collect(BOTH, store).models) == len(study.models(BOTH))
 
@@ -108,8 +104,9 @@ def test_a_run_on_a_gpu_says_on_which(monkeypatch, tmp_path):
 
 def test_a_gpu_does_not_go_on_where_a_processor_stopped(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"a {device} device")
-    specs = [study.jobs(TINY)[0].payload]
-    folders = {Worker(tmp_path, device=device)._checkpoints(specs).folder for device in ("cpu", "cuda")}
+    runs, store = [study.jobs(TINY)[0].payload], Store(tmp_path)
+    workers = [Worker(tmp_path, device=device) for device in ("cpu", "cuda")]
+    folders = {worker._checkpoints(store, runs).folder for worker in workers}
     assert len(folders) == 2
 
 
@@ -126,7 +123,7 @@ def test_a_measurement_is_that_of_the_stored_weights(tiny):
     from splithistory.transformer import Architecture, as_policy
 
     row = collected.models[collected.models["n_good"] == 4].iloc[0]
-    spec = next(job.payload for job in study.jobs(TINY) if job.key == row["run"])
+    spec = next(job.payload.spec for job in study.jobs(TINY) if job.key == row["run"])
     weights = {k: v[None] for k, v in store.weights(spec).items()}
     histories = Recurrence().histories(200, seed=[HISTORY_SEED, *b"half", 2])
     for temperature in (0.0, 1.0):
@@ -155,10 +152,10 @@ def test_published_tables_are_read_back_as_they_were(tiny, tmp_path, monkeypatch
     tiny[1].publish(tmp_path / "quick", "the command")
     monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path))
     read = study.load("quick")
-    for name in study.Study._TABLES:
+    for name in study.Study.TABLES:
         assert getattr(read, name).equals(getattr(tiny[1], name)), name
     assert read.manifest["command"] == "the command"
-    expected = {*study.Study._TABLES, "measures"}
+    expected = {*study.Study.TABLES, "measures"}
     assert set(read.manifest["files"]) == {f"{name}.parquet" for name in expected}
 
 
@@ -177,7 +174,7 @@ def test_an_unknown_profile_is_named_with_the_known_ones():
 
 def test_what_is_published_is_what_the_profile_asks_for():
     published, profile = study.published("post"), study.PROFILES["post"]
-    assert published.manifest["profile"] == study._plain(profile)
+    assert published.manifest["profile"] == _plain(profile)
     assert set(published.runs["key"]) <= {job.key for job in study.jobs(profile)}
     whole = 3 * len(profile.sizes) * len(profile.seeds)
     assert len(published.finetuned("sampled")) == whole
@@ -244,17 +241,17 @@ def test_a_finetuned_model_starts_from_its_own_pretrained_one_and_seeds_differ(t
     profile = replace(TINY, seeds=(0, 1))
     store = Store(tmp_path)
     study.run(profile, store, quiet=True)
-    specs = [job.payload for job in study.jobs(profile)]
-    pretrained = {spec["seed"]: store.weights(spec) for spec in specs if spec["kind"] == "pretrain"}
-    finetuned = [spec for spec in specs if spec["kind"] == "reinforce"]
+    runs = [job.payload for job in study.jobs(profile)]
+    pretrained = {run.seed: store.weights(run.spec) for run in runs if run.kind == "pretrain"}
+    finetuned = [run for run in runs if run.kind == "reinforce"]
 
     def distance(a, b):
         return max(np.abs(a[k] - b[k]).max() for k in a)
 
     assert distance(pretrained[0], pretrained[1]) > 0.5
-    for spec in finetuned:  # three updates of at most a rate each, and three of maintenance
-        own = spec["parent"]["seed"]
-        weights = store.weights(spec)
+    for run in finetuned:  # three updates of at most a rate each, and three of maintenance
+        own = run.seed
+        weights = store.weights(run.spec)
         assert 0 < distance(weights, pretrained[own]) < 0.02 < distance(weights, pretrained[1 - own])
 
 
@@ -299,13 +296,13 @@ def test_pieces_that_are_finished_apart_make_the_same_tables_as_the_whole(tmp_pa
     expected = study.collect(BOTH, whole)
     for number, piece in enumerate(({"seeds": [1]}, {"seeds": [0], "arms": ["exact"]}, {})):
         store = Store(tmp_path / f"store{number}")
-        assert study.run(BOTH.part(**piece), store, published=study.published("both"), quiet=True) > 0
+        assert study.run(BOTH.part(**piece), store, known=study.published("both"), quiet=True) > 0
         study.publish("both", store)
     merged = study.published("both")
-    for name in set(study.Study._TABLES) - {"runs"}:
+    for name in set(study.Study.TABLES) - {"runs"}:
         assert getattr(merged, name).equals(getattr(expected, name)), name
     assert set(merged.runs["key"]) == set(expected.runs["key"])
-    assert study.run(BOTH, Store(tmp_path / "empty"), published=merged, quiet=True) == 0
+    assert study.run(BOTH, Store(tmp_path / "empty"), known=merged, quiet=True) == 0
 
 
 def test_only_the_part_that_was_asked_for_is_published(tmp_path, monkeypatch):
@@ -325,10 +322,10 @@ def test_what_a_missing_piece_needs_is_trained_again_only_if_its_weights_are_gon
     store = Store(tmp_path / "store")
     study.run(BOTH.part(arms=["sampled"]), store, quiet=True)
     study.publish("both", store)
-    left = {job.payload["kind"] for job in study.to_do(BOTH, store, study.published("both"))}
+    left = {job.payload.kind for job in study.to_do(BOTH, store, study.published("both"))}
     assert left == {"reinforce", "measure"}
     anew = study.to_do(BOTH, Store(tmp_path / "empty"), study.published("both"))
-    kinds = [job.payload["kind"] for job in anew]
+    kinds = [job.payload.kind for job in anew]
     assert [kinds.count(kind) for kind in ("pretrain", "reinforce", "measure")] == [2, 6, 6]
 
 
@@ -347,24 +344,24 @@ def test_a_piece_that_the_profile_does_not_have_is_refused(piece, message):
 
 def test_arms_differ_in_what_they_say_and_share_the_pretrained_model():
     listed = study.models(BOTH.part(seeds=[0]))
-    finetuned = {name: [m.spec for m in listed if m.arm == name] for name in ("sampled", "exact")}
-    assert [spec["config"]["arm"] for spec in finetuned["exact"]] == 3 * ["exact"]
-    parents = {key(spec["parent"]) for specs in finetuned.values() for spec in specs}
-    assert parents == {key(m.spec) for m in listed if m.stage == "pretrained"}
+    finetuned = {name: [m.run for m in listed if m.arm == name] for name in ("sampled", "exact")}
+    assert [run.config.arm for run in finetuned["exact"]] == 3 * ["exact"]
+    parents = {run.parent.key for runs in finetuned.values() for run in runs}
+    assert parents == {m.run.key for m in listed if m.stage == "pretrained"}
 
 
 def test_whatever_starts_from_published_weights_does_not_train_them_again(tmp_path, monkeypatch):
-    more = replace(BOTH, seeds=(0,), measured=False, arms={"acted": study.ACTED})
-    monkeypatch.setitem(study.PROFILES, "both", replace(BOTH, weights=True))
+    more = replace(BOTH, seeds=(0,), measured=False, arms={"acted": ACTED})
+    monkeypatch.setitem(study.PROFILES, "both", replace(BOTH, publish_weights=True))
     monkeypatch.setitem(study.PROFILES, "more", more)
     monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
     first, second = Store(tmp_path / "first"), Store(tmp_path / "second")
     study.run(BOTH, first, quiet=True)
     study.publish("both", first)
     weights = study.published_weights()
-    assert {job.payload["kind"] for job in study.to_do(more, second, weights=weights)} == {"reinforce"}
+    assert {job.payload.kind for job in study.to_do(more, second, weights=weights)} == {"reinforce"}
     assert study.run(more, second, weights=weights, quiet=True) == 3
-    base = next(model.spec for model in study.models(more))
+    base = next(model.run.spec for model in study.models(more))
     assert second.weights_file(base).read_bytes() == first.weights_file(base).read_bytes()
     assert second.table(base, "curves").equals(first.table(base, "curves"))
     made = [{k: s.manifest(base)[k] for k in ("seconds", "versions", "revision")} for s in (first, second)]
@@ -374,7 +371,7 @@ def test_whatever_starts_from_published_weights_does_not_train_them_again(tmp_pa
 
 
 def test_published_weights_are_pretrained_ones_and_the_first_seed_s_and_come_back(tmp_path, monkeypatch):
-    monkeypatch.setitem(study.PROFILES, "both", replace(BOTH, weights=True, measured=False))
+    monkeypatch.setitem(study.PROFILES, "both", replace(BOTH, publish_weights=True, measured=False))
     monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
     store = Store(tmp_path / "store")
     study.run(study.PROFILES["both"], store, quiet=True)
@@ -384,7 +381,7 @@ def test_published_weights_are_pretrained_ones_and_the_first_seed_s_and_come_bac
     shared = (trained["seed"] == 0) | (trained["stage"] == "pretrained")
     assert set(found.weight_files) == set(trained[shared]["model"])
     model = trained[trained["seed"] == 0].iloc[-1]
-    spec = study.models(study.PROFILES["both"])[model["model"]].spec
+    spec = study.models(study.PROFILES["both"])[model["model"]].run.spec
     assert all(np.array_equal(v, store.weights(spec)[k]) for k, v in found.weights(model["model"]).items())
     with pytest.raises(ValueError, match=r"weights: given model 99, allowed are \["):
         found.weights(99)

@@ -191,9 +191,7 @@ def _check_workers(client, address: str) -> None:
     for place, found in {address: versions["scheduler"], **versions["workers"]}.items():
         theirs = found["packages"][_PACKAGE]
         if theirs != own:  # the scheduler, too, takes jobs apart
-            raise RuntimeError(
-                f"scheduler: {place} has {_PACKAGE} {theirs or 'missing'}, here it is {own}"
-            )
+            raise RuntimeError(f"scheduler: {place} has {_PACKAGE} {theirs or 'missing'}, here it is {own}")
 
 
 def _on_dask(jobs, work, client, bar: "_Bar") -> None:

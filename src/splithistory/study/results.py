@@ -56,13 +56,13 @@ class Study:
     weight_files: dict[int, Path] = field(default_factory=dict)  # of the models whose weights are at hand
     measures_file: Path | None = None  # of published `measures`
 
-    _TABLES = ("models", "curves", "counts", "sampled", "self_evaluation", "calibration", "runs")
+    TABLES = ("models", "curves", "counts", "sampled", "self_evaluation", "calibration", "runs")
 
     @classmethod
     def read(cls, folder: Path) -> "Study":
         """The published study in a folder, after checking every file's hash."""
         manifest = checked_manifest(folder)
-        tables = (pd.read_parquet(folder / f"{table}.parquet") for table in cls._TABLES)
+        tables = (pd.read_parquet(folder / f"{table}.parquet") for table in cls.TABLES)
         study = cls(*tables, manifest, published=True)
         if "measures.parquet" in manifest["files"]:
             study.measures_file = folder / "measures.parquet"
@@ -70,6 +70,11 @@ class Study:
             if f"weights/{row.run}.safetensors" in manifest["files"]:
                 study.weight_files[row.model] = folder / "weights" / f"{row.run}.safetensors"
         return study
+
+    @cached_property
+    def world(self) -> Recurrence:
+        """The world that the models were trained and measured in; old manifests do not name the post's."""
+        return Recurrence(**self.manifest.get("profile", {}).get("world", {}))
 
     def weights(self, model: int) -> dict[str, np.ndarray]:
         """A model's weights {name: array}; ValueError if only its measurements are at hand."""
@@ -84,7 +89,7 @@ class Study:
 
         temperature, tokens: one of READINGS; tokens "odd" lets it play odd-position tokens only.
         """
-        world = Recurrence()
+        world = self.world
         rows = self._counts.get_group((model, temperature, tokens))
         rows = rows if half is None else rows[rows["half"] == half]
         counts = np.zeros(world.table.shape[:2])
@@ -182,7 +187,7 @@ class Study:
             "imp": float(mean["imp"]),
             "s": s,
             "s_prime": s_prime,
-            "implied_op": float(implied_op(s, len(goal) / Recurrence().alphabet)),
+            "implied_op": float(implied_op(s, len(goal) / self.world.alphabet)),
             "imp_min": float(imp_min(s, s_prime)),
         }
 
@@ -226,7 +231,7 @@ class Study:
         for one drawn uniformly, "untrained" and "pretrained" for the model's own predecessors acting on the
         same histories: Op = H(F_ref) − H(F), Imp = KL(F ‖ F_ref), in nats. Post, section on impact.
         """
-        own, n_odd = self.measured(model), Recurrence().alphabet
+        own, n_odd = self.measured(model), self.world.alphabet
         tokens = own.counterfactual_probs[n_odd:]
         references = {f"token {n_odd + i}": probs for i, probs in enumerate(tokens)}
         references["random token"] = tokens.mean(0)
@@ -247,7 +252,7 @@ class Study:
         """
         rows = self._self_evaluation.get_group(model)
         rows = rows if repeat is None else rows[rows["repeat"] == repeat]
-        world = Recurrence()
+        world = self.world
         name, n = ("r", world.alphabet) if restricted else ("q", world.n_tokens)
         columns = [f"{name}{f}" for f in range(n)]
         mean = rows.groupby("a")[columns].mean()  # sets are equally large
@@ -278,7 +283,7 @@ class Study:
     def publish(self, folder: Path, command: str, *, weights: Collection[int] = ()) -> None:
         """Write tables and manifest to `folder`, whole or not at all; and weights of models, if at hand."""
         with whole_folder(Path(folder)) as temporary:
-            for name in self._TABLES:
+            for name in self.TABLES:
                 getattr(self, name).to_parquet(temporary / f"{name}.parquet", index=False, compression="zstd")
             if len(self.counts):  # a profile may keep the curves only
                 self.measures.to_parquet(temporary / "measures.parquet", index=False, compression="zstd")
@@ -295,7 +300,7 @@ def _scalars(measured: SplitHistory, goal) -> dict[str, float]:
     """`Study.scalars` of a measurement; goal: None for a model that has none."""
     quantities = {"op": lambda f: f.op, "imp": lambda f: f.imp}
     scalars = {"delta": measured.delta}
-    scalars["wrong_parity"] = float(measured.action_probs[: Recurrence().alphabet].sum())
+    scalars["wrong_parity"] = float(measured.action_probs[: measured.n_outcomes].sum())
     if goal is not None:
         quantities |= {"s": lambda f: f.success(goal), "gap": lambda f: f.op - f.implied_op(goal)}
     ends = measured.interval(lambda f: np.stack([of(f) for of in quantities.values()], -1))

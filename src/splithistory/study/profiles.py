@@ -1,0 +1,241 @@
+"""Profiles: which models a study trains and how it measures them, and the runs that this comes to.
+
+A profile names sizes, seeds, arms and settings. Each of its models is a run, and so is each measurement.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..information import check_seed
+from ..recurrence import Recurrence
+from .results import GOALS
+from .runs import Generator, Measure, Pretrain, Reinforce, Run, Untrained
+
+SIZES = {"18k": (32, 2), "53k": (56, 2), "144k": (76, 3), "402k": (128, 3)}  # name: (width, layers)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train: settings that differ from the profile's, and what is trained that way.
+
+    stage: "finetuned" (each goal of `n_good`, from the profile's pretrained models) or "pretrained";
+    settings: of training.Reinforcement or training.Pretraining; context: tokens read; sizes: () for all
+    of the profile's.
+    """
+
+    stage: str = "finetuned"
+    settings: dict = field(default_factory=dict)
+    sizes: tuple[str, ...] = ()
+    n_good: tuple[int, ...] = tuple(GOALS)
+    context: int = 20
+
+
+SAMPLED = Arm()  # the reproduction: successes among sampled actions
+EXACT = Arm(settings={"arm": "exact"})  # the extension: every action by its probability of success
+# as SAMPLED, but maintenance sees what came of the model's own actions
+ACTED = Arm(settings={"maintenance": "acted"}, sizes=("18k", "402k"))
+
+
+def _ablations() -> dict[str, Arm]:
+    """What else the post tried or mentions, each differing in one setting from the profile `post`."""
+
+    ends = ("18k", "402k")
+
+    def tuned(sizes=("18k",), **settings):
+        return Arm(settings=settings, sizes=sizes)
+
+    def predicting(context=20, sizes=ends, **settings):
+        return Arm("pretrained", settings, sizes, (), context)
+
+    arms = {"no maintenance": tuned(ends, maintenance="none")}
+    arms |= {f"failures {w:g}": tuned(failure_weight=w) for w in (0.01, 0.1, 0.3, 1.0)}
+    arms |= {f"joint {w:g}": tuned(maintenance="joint", maintenance_weight=w) for w in (0.1, 1.0)}
+    arms |= {f"rollouts {n}": tuned(rollouts=n) for n in (1, 8, 128)}
+    arms |= {
+        "batch 32": tuned(batch=32),
+        "batch 1024": tuned(ends, batch=1024),
+        "batch 4096": tuned(batch=4096),
+    }
+    arms |= {"updates 1600": tuned(updates=1600)}
+    arms |= {f"windows {n}": predicting(train_size=n) for n in (2**12, 2**14, 2**16)}
+    arms |= {f"context {n}": predicting(n, ("53k",)) for n in (16, 17, 18)}
+    arms |= {"dropout 0": predicting(dropout=0.0), "float32": predicting(precision="float32")}
+    return arms
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a study trains and how it measures.
+
+    sizes: names in SIZES; seeds: one independent replication each; arms: by name; pretraining,
+    reinforcement: settings of training.Pretraining and training.Reinforcement that differ from their
+    defaults; by_size: further ones of a size, (of pretraining, of reinforcement); measured: whether models
+    are measured, or only their curves kept; n_histories: histories of the exact measurement, in two halves;
+    repeats, set_size: the post's sampled procedure, 10 sets of 200; publish_weights: whether weights are
+    published: of all pretrained models, so that more can be trained from them, and of all of the first seed;
+    world: settings of Recurrence that differ from the post's.
+    """
+
+    sizes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    arms: dict[str, Arm] = field(default_factory=lambda: {"sampled": SAMPLED})
+    pretraining: dict = field(default_factory=dict)
+    reinforcement: dict = field(default_factory=dict)
+    by_size: dict[str, tuple[dict, dict]] = field(default_factory=dict)
+    measured: bool = True
+    n_histories: int = 40_000
+    repeats: int = 10
+    set_size: int = 200
+    publish_weights: bool = False
+    world: dict = field(default_factory=dict)
+
+    def part(self, *, sizes: Sequence = (), seeds: Sequence = (), arms: Sequence = ()) -> "Profile":
+        """The same profile with only some of its sizes, seeds and arms; () keeps all."""
+        for name, given in (("sizes", sizes), ("seeds", seeds), ("arms", arms)):
+            allowed = list(getattr(self, name))
+            for value in given:
+                if value not in allowed:
+                    raise ValueError(f"{name}: given {value!r}, allowed are {', '.join(map(str, allowed))}")
+        kept = {name: arm for name, arm in self.arms.items() if not arms or name in arms}
+        return replace(
+            self,
+            sizes=tuple(s for s in self.sizes if not sizes or s in sizes),
+            seeds=tuple(s for s in self.seeds if not seeds or s in seeds),
+            arms=kept,
+        )
+
+
+PROFILES = {
+    "smoke": Profile(
+        ("18k",),
+        (0, 1),
+        {"sampled": SAMPLED, "exact": EXACT},
+        pretraining={"steps": 1200},
+        reinforcement={"updates": 250},
+        n_histories=20_000,
+    ),
+    "quick": Profile(("18k", "53k"), (0, 1, 2)),
+    # rates were tuned at the smallest and the largest size, on seeds that no profile uses
+    "post": Profile(
+        tuple(SIZES),
+        (0, 1, 2, 3, 4),
+        {"sampled": SAMPLED, "exact": EXACT, "acted": ACTED},
+        pretraining={"steps": 4000, "precision": "bfloat16"},
+        reinforcement={"updates": 800, "maintenance_rate": 1e-3, "precision": "bfloat16"},
+        by_size={
+            "18k": ({"rate": 1e-2}, {"rate": 3e-3}),
+            "53k": ({"rate": 1e-2}, {"rate": 2.5e-3}),
+            "144k": ({"rate": 5e-3}, {"rate": 2.5e-3}),
+            "402k": ({"rate": 2e-3}, {"rate": 2e-3}),
+        },
+        publish_weights=True,
+    ),
+}
+PROFILES["ablations"] = replace(
+    PROFILES["post"], seeds=(0, 1, 2), arms=_ablations(), measured=False, publish_weights=False
+)
+# The post's own recipe where it gives one: one rollout a history, maintenance at a tenth of the main rate and
+# falling with it, one rate for all sizes (the median of those in `post`; nothing was tuned for it).
+_ONE_RATE = 2.5e-3
+PROFILES["faithful"] = replace(
+    PROFILES["post"],
+    arms={"sampled": SAMPLED},
+    reinforcement=PROFILES["post"].reinforcement
+    | {"rollouts": 1, "rate": _ONE_RATE, "maintenance_rate": _ONE_RATE / 10},
+    by_size={size: (pretraining, {}) for size, (pretraining, _) in PROFILES["post"].by_size.items()},
+)
+
+
+def _around_faithful() -> dict[str, Arm]:
+    """Each differs in one setting from the profile `faithful`, at the ends of the sizes."""
+
+    def changed(**settings):
+        return Arm(settings=settings, sizes=("18k", "402k"))
+
+    arms = {f"maintenance 1/{n}": changed(maintenance_rate=_ONE_RATE / n) for n in (3, 30, 100)}
+    arms |= {f"failures {w:g}": changed(failure_weight=w) for w in (0.01, 1.0)}
+    return arms | {"acted": changed(maintenance="acted")}
+
+
+PROFILES["recipe"] = replace(
+    PROFILES["faithful"], seeds=(0, 1, 2), arms=_around_faithful(), publish_weights=False
+)
+
+
+def profile_named(name: str) -> Profile:
+    """The profile of that name; ValueError lists the allowed ones."""
+    if name not in PROFILES:
+        raise ValueError(f"profile: given {name!r}, allowed are {', '.join(PROFILES)}")
+    return PROFILES[name]
+
+
+# --- its models, as runs --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of a profile: its stage, the arm it belongs to, and the run that leaves it.
+
+    What is not trained (the generator, untrained models) is there only to be measured.
+    """
+
+    stage: str
+    arm: str
+    run: Run
+
+    @property
+    def label(self) -> str:
+        """For people: size, seed, arm or stage, and goal."""
+        if isinstance(self.run, Generator):
+            return self.run.label
+        goal = f" n_good {len(self.run.goal)}" if self.run.goal else ""
+        return f"{self.run.label} {self.arm or self.stage}{goal}"
+
+
+def models(profile: Profile) -> list[Model]:
+    """Every model of a profile, the generator first; each after the one it starts from."""
+    world = Recurrence(**profile.world)
+    listed = [Model("generator", "", Generator(world))] if profile.measured else []
+    for size in profile.sizes:
+        for seed in profile.seeds:
+            base = _pretrain(profile, size, check_seed(seed), world)
+            untrained = Untrained(size, seed, *SIZES[size], world=world)
+            listed += [Model("untrained", "", untrained)] if profile.measured else []
+            listed.append(Model("pretrained", "", base))
+            for name, arm in profile.arms.items():
+                if not arm.sizes or size in arm.sizes:
+                    listed += _of_arm(profile, name, arm, base)
+    return listed
+
+
+def measurement(profile: Profile, model: Model) -> Measure:
+    """The run that measures a model as the profile does."""
+    return Measure(model.run, profile.n_histories, profile.repeats, profile.set_size)
+
+
+def _of_arm(profile: Profile, name: str, arm: Arm, base: Pretrain) -> list[Model]:
+    if arm.stage == "pretrained":
+        return [Model("pretrained", name, _pretrain(profile, base.size, base.seed, base.world, arm))]
+    config = _settings("Reinforcement", profile.reinforcement, _of_size(profile, base.size, 1), arm.settings)
+    return [Model("finetuned", name, Reinforce(base, GOALS[n], config)) for n in arm.n_good]
+
+
+def _pretrain(profile: Profile, size: str, seed: int, world: Recurrence, arm: Arm | None = None) -> Pretrain:
+    own = arm.settings if arm else {}
+    config = _settings("Pretraining", profile.pretraining, _of_size(profile, size, 0), own)
+    return Pretrain(size, seed, *SIZES[size], arm.context if arm else None, world, config=config)
+
+
+def _settings(kind: str, *given: dict) -> Any:
+    """Settings of a training, later ones before earlier; every one is in the key, the defaults too."""
+    from .. import training
+
+    merged: dict = {}
+    for settings in given:
+        merged |= settings
+    return getattr(training, kind)(**merged)
+
+
+def _of_size(profile: Profile, size: str, stage: int) -> dict:
+    return profile.by_size[size][stage] if size in profile.by_size else {}
