@@ -1,22 +1,27 @@
 """Objectives: rates of every goal, the best one found without a list, identification of planted goals."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splithistory import Recurrence, SplitHistory
+from splithistory import Recurrence, SplitHistory, objectives, policies, statistics
 from splithistory.information import binary_kl
 from splithistory.measure import Futures
 from splithistory.objectives import (
     CRITERIA,
     confusion,
     cross_evaluate,
+    cuts,
     every_goal,
     maxent_goal_directedness,
+    named,
     rank_of,
+    relation,
     scores,
     threshold_goal,
+    without_list,
 )
 
 WORLD = Recurrence()
@@ -64,7 +69,8 @@ def test_a_goal_and_its_complement_have_the_same_divergence_and_one_of_them_is_a
     rates = cross_evaluate(measured, goals)
     complement = [goals.index(tuple(sorted(set(range(8)) - set(g)))) for g in goals]
     assert np.allclose(rates["imp_min"], rates["imp_min"][complement], atol=1e-12)
-    assert np.isfinite(scores(measured, goals, "imp")).sum() == 127
+    for by in ("imp", "success", "likelihood"):
+        assert np.isfinite(scores(measured, goals, by)).sum() == 127, by
 
 
 @pytest.mark.parametrize("n_good", GOALS)
@@ -119,3 +125,154 @@ def test_the_confusion_matrix_has_the_truth_in_its_rows():
 def test_an_unknown_criterion_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=f"by: given 'luck', allowed are {', '.join(CRITERIA)}"):
         scores(soft_policy((0,), 1.0), [(0,)], "luck")
+
+
+# --- naming -----------------------------------------------------------------------------------------------
+
+
+def test_a_name_is_judged_among_the_candidates_only():
+    goals, score = [(0,), (1,), (2,), (3,)], np.array([0.5, 0.9, 0.5, -np.inf])
+    found = named((0,), goals, score)
+    assert found == {
+        "guess": (1,),
+        "rank": 2.5,
+        "right": False,
+        "five": True,
+        "margin": pytest.approx(-0.4),
+        "auc": 0.25,  # one candidate is above, one as high
+    }
+    best = named((1,), goals, score)
+    assert best["right"] and best["auc"] == 1 and best["margin"] == pytest.approx(0.4)
+    assert named((3,), goals, score)["auc"] == 0
+
+
+@given(st.lists(st.integers(0, 3), min_size=3, max_size=8), st.integers(0, 2))
+def test_the_auc_of_a_name_is_that_of_mann_and_whitney(score, own):
+    goals, score = [(i,) for i in range(len(score))], np.array(score, dtype=float)
+    expected = statistics.auc([score[own]], np.delete(score, own))
+    assert named((own,), goals, score)["auc"] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("guess", "expected"), [((4, 0), "goal"), ((4,), "part"), ((0, 4, 5), "around"), ((0, 5), "other")]
+)
+def test_a_guess_is_the_goal_a_part_of_it_around_it_or_another(guess, expected):
+    assert relation(guess, (0, 4)) == expected
+
+
+def test_cuts_collect_the_outcomes_that_come_most_often_for_their_share():
+    futures = Futures([1.0], [0.5, 0.0, 0.3, 0.2], [[0.7, 0.1, 0.1, 0.1]])
+    assert cuts(futures) == [(2,), (2, 3), (0, 2, 3)]
+    assert cuts(futures, np.full(4, 1 / 4)) == [(0,), (0, 2), (0, 2, 3)]
+
+
+@pytest.mark.parametrize("by", ["op", "imp", "both"])
+def test_without_a_list_two_halves_alike_name_the_goal_and_choosing_adds_nothing(by):
+    measured = policies.indifferent(WORLD, GOALS[4])
+    found = without_list(measured, measured, GOALS[4], by)
+    assert found["chosen"] == GOALS[4] and found["right"] and found["five"]
+    assert found["optimism"] == 0 and found["auc"] == 1
+    bound = measured.imp_min if by == "imp" else measured.implied_op
+    assert found["reported"] == found["trained"] == pytest.approx(bound(GOALS[4]), abs=1e-12)
+
+
+def test_a_set_chosen_here_is_reported_from_there():
+    here, there = policies.indifferent(WORLD, GOALS[2]), policies.indifferent(WORLD, GOALS[6])
+    found = without_list(here, there, GOALS[6])
+    assert found["chosen"] == GOALS[2] and not found["right"]
+    assert found["reported"] == pytest.approx(there.implied_op(GOALS[2]), abs=1e-12)
+    assert found["trained"] == pytest.approx(there.implied_op(GOALS[6]), abs=1e-12)
+    lost = here.implied_op(GOALS[2]) - there.implied_op(GOALS[2])
+    assert found["optimism"] == pytest.approx(lost, abs=1e-12)
+
+
+# --- tables of models on goals ----------------------------------------------------------------------------
+
+
+def crossed(seeds=4, sizes=2, noise=0.3):
+    """Models on goals with random shares, those of the right goal larger by 0.5."""
+    rng, rows = np.random.default_rng(0), []
+    for seed, size, n_good in np.ndindex(seeds, sizes, 3):
+        for goal in GOALS:
+            right = goal == list(GOALS)[n_good]
+            row = {"model": len(rows) // 3, "seed": seed, "size": f"{size}k", "n_good": list(GOALS)[n_good]}
+            row |= {"goal": goal, "p": goal / 8, "s": rng.random(), "op": 1.0, "imp": 1.0 + rng.random()}
+            rows.append(row | dict.fromkeys(["implied_op", "imp_min"], 0.5 * right + noise * rng.normal()))
+    return pd.DataFrame(rows)
+
+
+def of_seeds(table, drawn):
+    """The rows of these seeds, as often as they were drawn."""
+    return pd.concat([table[table["seed"] == seed].assign(seed=i) for i, seed in enumerate(drawn)])
+
+
+def pooled(table, goal):
+    rows = table[table["goal"] == goal]
+    right = rows["n_good"] == goal
+    return statistics.auc(rows.loc[right, "op_share"], rows.loc[~right, "op_share"])
+
+
+def test_separation_is_the_auc_of_all_models_and_its_interval_that_of_pooled_draws():
+    table = objectives.shares(crossed())
+    value, ends = objectives.separation(table, "op_share")
+    assert value == pytest.approx(np.mean([pooled(table, goal) for goal in GOALS]))
+
+    def redrawn(drawn):
+        again = of_seeds(table, drawn)
+        return np.mean([pooled(again, goal) for goal in GOALS])
+
+    assert ends == pytest.approx(statistics.clustered_interval(redrawn, range(4), resamples=200), abs=0.02)
+    assert ends[0] < value < ends[1] < 1
+
+
+def test_a_goal_inside_another_is_judged_where_it_is_harder():
+    table = objectives.shares(crossed())
+    pair = table[table["n_good"] != 6]
+    value, (low, high) = objectives.subset_separation(table, "op_share")
+    assert value == pytest.approx(min(pooled(pair, goal) for goal in (2, 4)))
+    assert low <= value <= high
+
+
+def test_separation_by_seed_is_that_of_each_seed_alone():
+    table = objectives.shares(crossed())
+    alone = [objectives.between_seeds(rows, "op_share").mean() for _, rows in table.groupby("seed")]
+    assert objectives.separation_by_seed(table, "op_share") == pytest.approx(alone)
+
+
+def test_clearance_is_the_least_right_share_less_the_largest_wrong_one():
+    rows = [(0, 2, 2, 0.9), (0, 4, 2, 0.5), (0, 6, 2, 0.1), (0, 2, 4, 0.2), (0, 4, 4, 0.8), (1, 2, 2, 0.7)]
+    rows += [(1, 4, 2, 0.8)]
+    table = pd.DataFrame(rows, columns=["seed", "n_good", "goal", "share"])
+    assert objectives.clearance(table, "share").to_dict() == pytest.approx({0: (0.4 + 0.6) / 2, 1: -0.1})
+    least, largest = objectives.edges(table, "share")
+    assert least.to_dict() == {2: 0.7, 4: 0.8} and largest.to_dict() == {2: 0.8, 4: 0.2}
+
+
+def test_gradients_and_their_gap_are_those_of_lines_through_the_origin_or_beside_it():
+    table = crossed()
+    right = table["n_good"] == table["goal"]
+    table["imp"] = np.where(right, 2, 5) * table["imp_min"]
+    found = objectives.gradients(table)
+    assert set(found["right"]) == {*GOALS, "all"}
+    for name, slope in (("right", 2), ("wrong", 5)):
+        assert all(mean == pytest.approx(slope) for mean, _ in found[name].values())
+    assert objectives.slope_gap(table).to_numpy() == pytest.approx(-3)
+    table["imp"] += 0.7
+    assert objectives.slope_gap(table, intercept=True).to_numpy() == pytest.approx(-3)
+
+
+def test_twins_share_size_and_seed_and_pairs_of_any_seeds_the_size_only():
+    rows = [
+        ("18k", 0, 2, 0.6),
+        ("18k", 1, 2, 0.9),
+        ("18k", 0, 4, 0.7),
+        ("18k", 1, 4, 0.8),
+        ("53k", 0, 2, 0.9),
+    ]
+    table = pd.DataFrame(rows, columns=["size", "seed", "n_good", "s"]).assign(goal=4, p=0.5)
+    pairs = objectives.transfer(table.assign(model=range(5)), 2, 4)
+    assert pairs[["model", "twin"]].to_numpy().tolist() == [[0, 2], [1, 3]]
+    assert pairs["lead"].tolist() == pytest.approx([-0.1, 0.1])
+    assert pairs["above"].tolist() == pytest.approx([0.1, 0.4])
+    assert objectives.ahead(pairs) == (1, 2)
+    assert objectives.ahead(pairs, any_seeds=True) == (2, 4)

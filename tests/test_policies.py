@@ -133,6 +133,30 @@ def test_the_larger_beta_the_more_success_and_never_more_than_can_be_reached():
     assert rates[-1] == pytest.approx(WORLD.ceiling(GOAL, actions="all"), abs=1e-9)
 
 
+@pytest.mark.parametrize("actions", [None, range(8, 16)])
+def test_indifferent_plays_the_best_actions_alike_and_no_others(actions):
+    measured = policies.indifferent(WORLD, GOAL, actions)
+    probs = measured.counts / measured.counts.sum(1, keepdims=True)
+    played = probs > 0
+    assert np.allclose(probs.max(1, keepdims=True) * played, probs, rtol=0, atol=1e-15)
+    assert measured.success(GOAL) == pytest.approx(
+        WORLD.ceiling(GOAL, actions="all" if actions is None else "odd")
+    )
+    assert actions is None or not played[:, :8].any()
+
+
+def test_habitual_keeps_success_and_habits_and_is_itself_where_there_is_nothing_else():
+    rng = np.random.default_rng(0)
+    measured = policies.acting(WORLD, rng.dirichlet(np.ones(16), 16))
+    habit = policies.habitual(measured, GOAL)
+    assert np.allclose(habit.action_probs, measured.action_probs, rtol=0, atol=1e-9)
+    assert np.allclose(habit.counts.sum(1), measured.counts.sum(1), rtol=0, atol=1e-12)
+    hit = WORLD.table[:, :, list(GOAL)].sum(-1) > 0.5
+    assert (habit.counts * hit).sum() == pytest.approx((measured.counts * hit).sum(), abs=1e-9)
+    again = policies.habitual(habit, GOAL)
+    assert np.allclose(again.counts, habit.counts, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

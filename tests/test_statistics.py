@@ -94,3 +94,23 @@ def test_a_slope_with_an_intercept_is_the_least_squares_line_of_each_group():
     for seed, slope in statistics.slopes(table, "x", "y", ["seed"], intercept=True).items():
         rows = table[table["seed"] == seed]
         assert slope == pytest.approx(np.polyfit(rows["x"], rows["y"], 1)[0], abs=1e-12)
+
+
+def test_means_of_clusters_drawn_anew_are_those_of_the_bootstrap():
+    values = np.random.default_rng(0).random((3, 5, 5))
+
+    def mean(drawn):
+        return values[1][np.ix_(drawn, drawn)].mean()
+
+    found = statistics.redrawn(values, axes=2)
+    assert found.shape == (2000, 3)
+    expected = statistics.clustered_interval(mean, range(5))
+    assert statistics.percentiles(found[:, 1]) == pytest.approx(expected, abs=1e-12)
+    singly = statistics.clustered_interval(np.mean, values[0, 0])
+    assert statistics.percentiles(statistics.redrawn(values[0, 0])) == pytest.approx(singly, abs=1e-12)
+
+
+def test_accuracy_is_a_mean_over_seeds_with_the_range_of_seeds_drawn_anew():
+    table = pd.DataFrame({"seed": [0, 0, 1, 1], "right": [True, False, True, True]})
+    assert statistics.accuracy(table, "right") == (0.75, (0.5, 1.0))
+    assert statistics.by_seed(table, "right") == statistics.t_interval([0.5, 1.0])

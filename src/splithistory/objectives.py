@@ -7,6 +7,7 @@ the best guess. The divergence is the same for a goal and its complement, so onl
 more often than without the policy are candidates.
 """
 
+from collections.abc import Callable
 from itertools import combinations
 
 import numpy as np
@@ -15,10 +16,11 @@ from scipy.stats import rankdata
 
 from .information import binary_kl, goal_mask
 from .measure import Futures, SplitHistory
+from .statistics import Table, auc, percentiles, redrawn, slope_by_goal, slopes, t_interval
 
 CRITERIA = ("op", "imp", "both", "success", "likelihood")
 _MAX_INVERSE_TEMPERATURE = 1e3  # beyond, the maximum-entropy policy plays the best action only
-_HALVINGS = 50  # of that range: to 1e-12
+_HALVINGS = 30  # of that range: to 1e-6, and so to 1e-12 what is flat at its maximum
 
 
 def every_goal(n_outcomes: int) -> list[tuple[int, ...]]:
@@ -55,50 +57,122 @@ def scores(measured: SplitHistory, goals, by: str = "op") -> np.ndarray:
     """How well each goal explains a measured policy, (G,): the highest is the best guess.
 
     by "op": implied Op, as a share of the Op measured; "imp": Imp_min, as a share of Imp; "both": the sum of
-    the two shares; each −inf for goals that succeed no more often than without the policy. Two baselines:
-    "success": the success rate; "likelihood": `maxent_goal_directedness`.
+    the two shares. Two baselines: "success": the success rate; "likelihood": `maxent_goal_directedness`.
+    −inf unless a candidate: a goal that succeeds more often than without the policy, s > s' (by "op": s > p;
+    by "both": both).
     """
     if by not in CRITERIA:
         raise ValueError(f"by: given {by!r}, allowed are {', '.join(CRITERIA)}")
-    if by == "likelihood":
-        return maxent_goal_directedness(measured, goals)
     rates = cross_evaluate(measured, goals)
-    if by == "success":
-        return rates["s"]
-    op = _share(rates["implied_op"], measured.op, rates["s"] > rates["p"])
-    imp = _share(rates["imp_min"], measured.imp, rates["s"] > rates["s_prime"])
-    return {"op": op, "imp": imp, "both": op + imp}[by]
+    op, imp = _share(rates["implied_op"], measured.op), _share(rates["imp_min"], measured.imp)
+    if by == "likelihood":
+        score = maxent_goal_directedness(measured, goals)
+    else:
+        score = {"op": op, "imp": imp, "both": op + imp, "success": rates["s"]}[by]
+    above_chance, better = rates["s"] > rates["p"], rates["s"] > rates["s_prime"]
+    candidate = {"op": above_chance, "both": above_chance & better}.get(by, better)
+    return np.where(candidate, score, -np.inf)
 
 
-def _share(implied: np.ndarray, measured: float, candidate: np.ndarray) -> np.ndarray:
+def _share(implied: np.ndarray, measured: float) -> np.ndarray:
     # a policy without optimization has no share to explain; the order of the goals stays
-    return np.where(candidate, implied / (measured if measured > 0 else 1.0), -np.inf)
+    return implied / (measured if measured > 0 else 1.0)
 
 
 def rank_of(goal, goals, score: np.ndarray) -> float:
     """The place of a goal among the candidates, 1 for the best; ties share the mean of their places."""
+    return float(rankdata(-np.asarray(score), method="average")[_index(goal, goals)])
+
+
+def _index(goal, goals) -> int:
     places = [tuple(sorted(g)) for g in goals]
     if (wanted := tuple(sorted(goal))) not in places:
         raise ValueError(f"goal: given {wanted}, allowed is one of the {len(places)} candidates")
-    return float(rankdata(-np.asarray(score), method="average")[places.index(wanted)])
+    return places.index(wanted)
+
+
+def named(goal, goals, score: np.ndarray) -> dict:
+    """What scores (G,) of goals make of the one that was trained.
+
+    guess: the goal with the highest score; rank: `rank_of` the trained one; right, five: whether it comes
+    first, and whether among the first five; margin: its score less that of the best other; auc: the share of
+    the other candidates that score lower, ties counting half.
+    """
+    goals, rank = list(goals), rank_of(goal, goals, score)
+    others = np.delete(score, _index(goal, goals))
+    others = others[np.isfinite(others)]
+    return {
+        "guess": goals[int(score.argmax())],
+        "rank": rank,
+        "right": rank == 1,
+        "five": rank <= 5,
+        "margin": float(score[_index(goal, goals)]) - float(others.max(initial=-np.inf)),
+        "auc": max(0.0, 1 - (rank - 1) / max(1, len(others))),  # 0 if it is no candidate
+    }
+
+
+def relation(guess, goal) -> str:
+    """How a set of outcomes stands to a goal: it is the goal, a part of it, around it, or another."""
+    guess, goal = set(guess), set(goal)
+    if guess == goal:
+        return "goal"
+    return "part" if guess < goal else "around" if guess > goal else "other"
+
+
+# --- without a list of goals ------------------------------------------------------------------------------
+
+
+def likelihood_ratio(futures: Futures, reference=None) -> np.ndarray:
+    """F/R of each outcome, (K,), 0 where F is 0; R as in `threshold_goal`."""
+    f, r = futures.outcome_probs, _reference(futures, reference)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(f > 0, f / r, 0.0)
+
+
+def _reference(futures: Futures, reference) -> np.ndarray:
+    if reference is None:
+        return futures.action_probs @ futures.counterfactual_probs
+    return np.asarray(reference)
+
+
+def cuts(futures: Futures, reference=None) -> list[tuple[int, ...]]:
+    """The K − 1 sets that collect the outcomes with the largest F/R, the smallest set first."""
+    order = np.argsort(-likelihood_ratio(futures, reference), kind="stable").tolist()
+    return [tuple(sorted(order[:n])) for n in range(1, len(order))]
 
 
 def threshold_goal(futures: Futures, reference=None) -> tuple[tuple[int, ...], float]:
     """The goal with the largest kl(F(G), R(G)) of all, and that divergence in nats, without a list of goals.
 
     reference R (K,): the mean of F' (for Imp, the default), or the uniform distribution (for Op). The best
-    set is one of the K − 1 that collect the outcomes with the largest F/R: the likelihood ratio orders them
-    (Neyman and Pearson).
+    set is one of the `cuts`: the likelihood ratio orders the outcomes (Neyman and Pearson).
     """
-    f = futures.outcome_probs
-    r = futures.action_probs @ futures.counterfactual_probs if reference is None else np.asarray(reference)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(f > 0, f / r, 0.0)
-    order = np.argsort(-ratio, kind="stable")
-    inside = np.clip(np.cumsum([f[order], r[order]], 1)[:, :-1], 0.0, 1.0)
-    divergence = binary_kl(*inside)
+    sets, probs = cuts(futures, reference), (futures.outcome_probs, _reference(futures, reference))
+    masks = np.array([goal_mask(goal, futures.n_outcomes) for goal in sets])
+    divergence = binary_kl(*(_rates(masks, p) for p in probs))
     best = int(divergence.argmax())
-    return tuple(sorted(order[: best + 1].tolist())), float(divergence[best])
+    return sets[best], float(divergence[best])
+
+
+def without_list(measured: SplitHistory, other: SplitHistory, goal, by: str = "op") -> dict:
+    """A goal named from its cuts on one half of the histories, and what the other half says of it.
+
+    chosen: the cut with the highest score, by "both" of the cuts by either measure; right, five: whether it
+    is the goal, and whether that is among the best five; auc: of the F/R of good outcomes against bad ones;
+    reported, trained: what the other half implies of the chosen set and of the goal (Imp_min by "imp", else
+    implied Op, in nats); optimism: what it implies of the chosen set here, less there.
+    """
+    even = np.full(measured.n_outcomes, 1 / measured.n_outcomes)
+    references = {"op": [even], "imp": [None], "both": [even, None]}[by]
+    sets = list(dict.fromkeys(cut for r in references for cut in cuts(measured, r)))
+    order = np.argsort(-scores(measured, sets, by), kind="stable")
+    best = [sets[i] for i in order[:5]]
+    ratio, good = likelihood_ratio(measured, references[-1]), goal_mask(goal, measured.n_outcomes)
+    bound = "imp_min" if by == "imp" else "implied_op"
+    here, there = (cross_evaluate(m, [best[0], goal])[bound] for m in (measured, other))
+    found = {"chosen": best[0], "right": best[0] == goal, "five": goal in best}
+    found |= {"auc": auc(ratio[good], ratio[~good]), "optimism": here[0] - there[0]}
+    return found | {"reported": there[0], "trained": there[1]}
 
 
 def maxent_goal_directedness(measured: SplitHistory, goals) -> np.ndarray:
@@ -128,3 +202,104 @@ def confusion(true, guessed, labels) -> np.ndarray:
     for row, column in zip(true, guessed, strict=True):
         table[index[row], index[column]] += 1
     return table
+
+
+# --- tables of models on goals: a row a pair, columns model, size, seed, n_good (its own goal) and goal ----
+
+
+def shares(crossed: Table) -> Table:
+    """With op_share and imp_share: how much of the measured Op a goal implies, and of Imp its bound."""
+    implied = {"op_share": crossed["implied_op"] / crossed["op"]}
+    return crossed.assign(**implied, imp_share=crossed["imp_min"] / crossed["imp"])
+
+
+def between_seeds(table: Table, score: str) -> np.ndarray:
+    """AUC (G, S, S) on each goal: models of one seed that were trained on it, against the others of another.
+
+    All pairs of a right and a wrong model are pairs of seeds: with as many models in each, its mean over
+    seeds, or over seeds drawn anew, is the AUC of all of them together.
+    """
+    areas = []
+    for goal, rows in table.groupby("goal"):
+        right = rows["n_good"] == goal
+        own, others = (part.groupby("seed")[score].apply(list) for part in (rows[right], rows[~right]))
+        areas.append([[auc(r, w) for w in others] for r in own])
+    return np.array(areas)
+
+
+def separation(table: Table, score: str, over: Callable = np.mean) -> tuple[float, tuple[float, float]]:
+    """AUC of a score, right models against wrong ones, and its 95 % interval: whole seeds drawn anew.
+
+    over: how the goals are put together, np.mean or np.min.
+    """
+    areas = between_seeds(table, score)
+    ends = percentiles(over(redrawn(areas, axes=2), axis=-1))
+    return float(over(areas.mean((1, 2)))), ends
+
+
+def subset_separation(table: Table, score: str, pair=(2, 4)) -> tuple[float, tuple[float, float]]:
+    """`separation` of the models of two goals, one of which holds the other, on that where it is harder."""
+    of_pair = table["n_good"].isin(pair) & table["goal"].isin(pair)
+    return separation(table[of_pair], score, np.min)
+
+
+def separation_by_seed(table: Table, score: str) -> np.ndarray:
+    """AUC of each seed's models among themselves, (S,), mean over the goals."""
+    return between_seeds(table, score).diagonal(axis1=1, axis2=2).mean(0)
+
+
+def edges(table: Table, share: str, by=("goal",)) -> tuple[Table, Table]:
+    """In each group the least share of a right model and the largest of a wrong one."""
+    right = table["n_good"] == table["goal"]
+    least = table[right].groupby(list(by))[share].min()
+    return least, table[~right].groupby(list(by))[share].max()
+
+
+def clearance(table: Table, share: str) -> Table:
+    """By seed: the least share of a right model minus the largest of a wrong one, mean over the goals."""
+    least, largest = edges(table, share, ("seed", "goal"))
+    return (least - largest).groupby("seed").mean()
+
+
+def gradients(crossed: Table) -> dict[str, dict]:
+    """{right or wrong: {goal: slope}} of Imp on Imp_min through the origin, all goals together as "all"."""
+    right, found = crossed["n_good"] == crossed["goal"], {}
+    for name, rows in (("right", crossed[right]), ("wrong", crossed[~right])):
+        found[name] = slope_by_goal(rows.assign(n_good=rows["goal"]), "imp_min", "imp")
+        found[name]["all"] = t_interval(slopes(rows, "imp_min", "imp", ["seed"]))
+    return found
+
+
+def slope_gap(crossed: Table, *, intercept: bool = False) -> Table:
+    """By seed: slope of Imp on Imp_min over all goals, right models minus wrong ones."""
+    right = crossed["n_good"] == crossed["goal"]
+    one, other = (
+        slopes(rows, "imp_min", "imp", ["seed"], intercept=intercept)
+        for rows in (crossed[right], crossed[~right])
+    )
+    return one - other
+
+
+def transfer(crossed: Table, trained: int, task: int) -> Table:
+    """Models trained on one goal, set on the task of another, beside their twins that were trained for it.
+
+    A row a pair of one size and seed: size, seed, model, twin; s, s_twin: success rates on the task; above: s
+    less chance; lead: s − s_twin.
+    """
+    on_task = crossed[crossed["goal"] == task]
+    one, other = (on_task[on_task["n_good"] == n] for n in (trained, task))
+    twins = other[["size", "seed", "model", "s"]].rename(columns={"model": "twin", "s": "s_twin"})
+    pairs = one[["size", "seed", "model", "s", "p"]].merge(twins, on=["size", "seed"])
+    return pairs.assign(above=pairs["s"] - pairs["p"], lead=pairs["s"] - pairs["s_twin"])
+
+
+def ahead(pairs: Table, *, any_seeds: bool = False) -> tuple[int, int]:
+    """How many models of `transfer` are ahead of their twin, and of how many.
+
+    any_seeds: ahead of a model of the twin's goal and their size, whatever the two seeds.
+    """
+    if not any_seeds:
+        return int((pairs["lead"] > 0).sum()), len(pairs)
+    of_size = [rows for _, rows in pairs.groupby("size")]
+    won = [np.greater.outer(rows["s"].to_numpy(), rows["s_twin"].to_numpy()) for rows in of_size]
+    return sum(int(w.sum()) for w in won), sum(w.size for w in won)

@@ -64,5 +64,41 @@ def everywhere(outcomes) -> SplitHistory:
 
 def maximum_entropy(world, goal, inverse_temperature: float) -> SplitHistory:
     """The policy q(a|m) ∝ exp(β P(success|m, a)): as much for the goal as β says, and otherwise even."""
-    success = world.table[..., goal_mask(goal, world.table.shape[-1])].sum(-1)
-    return acting(world, softmax(inverse_temperature * success, axis=1))
+    return acting(world, softmax(inverse_temperature * _success(world.table, goal), axis=1))
+
+
+def indifferent(world, goal, actions=None) -> SplitHistory:
+    """The policy that plays alike the actions that are best for the goal, whatever else comes of them.
+
+    actions: those that it may play, all if None.
+    """
+    success = _success(world.table, goal)
+    allowed = np.zeros(success.shape[1], dtype=bool)
+    allowed[slice(None) if actions is None else list(actions)] = True
+    most = success.max(1, where=allowed, initial=0.0, keepdims=True)
+    best = allowed & (success >= most - 1e-9)
+    return acting(world, best / best.sum(1, keepdims=True))
+
+
+def habitual(measured: SplitHistory, goal, *, rounds: int = 300) -> SplitHistory:
+    """As often successful as a measured policy, each action played as often, and otherwise indifferent.
+
+    q(a|m) ∝ w_a ε^[a fails on m], with w and ε fitted by iterative scaling: what is left of a policy when
+    only its success rate, strictly between 0 and 1, and its habits of actions are known.
+    """
+    hit = _success(measured.world, goal) > 0.5
+    played = measured.counts / measured.counts.sum()
+    rates, won = played.sum(0), (played * hit).sum()
+    weight, miss = np.ones(len(rates)), 0.1
+    for _ in range(rounds):
+        q = np.where(hit, 1, miss) * weight
+        q *= played.sum(1, keepdims=True) / q.sum(1, keepdims=True)
+        own = (q * hit).sum()
+        miss *= (1 - won) / won * own / (1 - own)
+        weight = weight * rates / np.maximum(q.sum(0), 1e-12)
+    return SplitHistory(q, measured.world)
+
+
+def _success(table: np.ndarray, goal) -> np.ndarray:
+    """(M, A): how often each action on each class leads into the goal."""
+    return table[..., goal_mask(goal, table.shape[-1])].sum(-1)

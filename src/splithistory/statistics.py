@@ -117,7 +117,25 @@ def clustered_interval(
             n_resamples=resamples,
             rng=np.random.default_rng(seed),
         )
-    low, high = np.quantile(found.bootstrap_distribution, [(1 - level) / 2, (1 + level) / 2])
+    return percentiles(found.bootstrap_distribution, level)
+
+
+def redrawn(values, axes: int = 1, *, resamples: int = 2000, seed: int = 0) -> np.ndarray:
+    """Means (resamples, ...) of `values` with clusters drawn anew, the same draws as of `clustered_interval`.
+
+    values: (..., S), a number of each of S clusters; with axes=2 (..., S, S), of each pair of them.
+    """
+    values = np.asarray(values, dtype=float)
+    n = values.shape[-1]
+    drawn = np.random.default_rng(seed).integers(n, size=(resamples, n))
+    weights = (drawn[..., None] == np.arange(n)).mean(1)  # (resamples, S): how often each was drawn
+    means = np.moveaxis(values @ weights.T, -1, 0)
+    return means if axes == 1 else np.einsum("r...s,rs->r...", means, weights)
+
+
+def percentiles(draws, level: float = 0.95) -> Interval:
+    """(low, high): the middle share `level` of draws."""
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
@@ -137,6 +155,17 @@ def detectable(half: float, n: int, *, level: float = 0.95, power: float = 0.8) 
 
 
 # --- tables of models: columns seed, size, n_good and what was measured -----------------------------------
+
+
+def by_seed(table: Table, column: str) -> Interval:
+    """`t_interval` of a column of models, one mean a seed."""
+    return t_interval(table.groupby("seed")[column].mean())
+
+
+def accuracy(table: Table, column: str) -> tuple[float, tuple[float, float]]:
+    """Mean of a column, such as whether a guess was right, and its 95 % interval: whole seeds drawn anew."""
+    means = table.groupby("seed")[column].mean().to_numpy(dtype=float)
+    return float(means.mean()), percentiles(redrawn(means))
 
 
 def by_goal(table: Table, column: str) -> dict[int, Interval]:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from safetensors.numpy import load_file
 
 from ..information import imp_min, implied_op
 from ..measure import Futures, SplitHistory
-from ..objectives import cross_evaluate
+from ..objectives import CRITERIA, cross_evaluate, named, scores, threshold_goal, without_list
+from ..policies import habitual
 from ..recurrence import Recurrence
 from ..statistics import t_interval
 from .store import checked_manifest, whole_folder, write_manifest
@@ -192,8 +194,13 @@ class Study:
         }
 
     def by_procedure(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Rows of models that have a goal, measured on it by the post's procedure (`sampled_measures`)."""
-        found = [self.sampled_measures(row.model, GOALS[row.n_good]) for row in rows.itertuples()]
+        """Rows of models measured by the post's procedure (`sampled_measures`).
+
+        Each on its own goal or, in rows of `crossed`, on that of the row.
+        """
+        goals = rows.get("goal", rows["n_good"])
+        pairs = zip(rows["model"], goals, strict=True)
+        found = [self.sampled_measures(model, GOALS[goal]) for model, goal in pairs]
         return rows.assign(**pd.DataFrame(found, index=rows.index))
 
     def crossed(self, arm: str = "sampled") -> pd.DataFrame:
@@ -202,18 +209,65 @@ class Study:
         Columns of `models`, goal, op, imp, delta (nats), and the rates and bounds of
         `objectives.cross_evaluate`; exact for each model's histories, without intervals (`summary` has them).
         """
-        parts = []
+        rows = []
         for row in self.finetuned(arm).to_dict("records"):
             measured = self.measured(row["model"])
             scalars = {"op": measured.op, "imp": measured.imp, "delta": measured.delta}
             rates = cross_evaluate(measured, GOALS.values())
-            parts.append(pd.DataFrame({**rates, "goal": list(GOALS)}).assign(**row, **scalars))
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+            for goal, *values in zip(GOALS, *rates.values(), strict=True):
+                rows.append(dict(zip(rates, values, strict=True)) | {"goal": goal} | row | scalars)
+        return pd.DataFrame(rows)
 
     def on_own_goal(self, arm: str = "sampled") -> pd.DataFrame:
         """The rows of `crossed` in which the goal is the model's own."""
         crossed = self.crossed(arm)
+        if crossed.empty:
+            return crossed
         return crossed[crossed["n_good"] == crossed["goal"]].reset_index(drop=True)
+
+    def guesses(self, goals, arms=("sampled",), criteria=CRITERIA) -> pd.DataFrame:
+        """Which of these goals each finetuned model seems to have: a row a model and criterion.
+
+        Columns of `models`, by (the criterion), score (G,), and those of `objectives.named`.
+        """
+        rows = []
+        for row in pd.concat(map(self.finetuned, arms)).to_dict("records"):
+            measured = self.measured(row["model"])
+            for by in criteria:
+                score = scores(measured, goals, by)
+                found = named(GOALS[row["n_good"]], goals, score)
+                rows.append(row | {"by": by, "score": score} | found)
+        return pd.DataFrame(rows)
+
+    def guesses_without_list(self, arms=("sampled",), criteria=("op", "imp", "both")) -> pd.DataFrame:
+        """The same named from half of the histories: a row a model, criterion and half (the one chosen on).
+
+        Columns of `models`, by, half, and those of `objectives.without_list`.
+        """
+        rows = []
+        for row in pd.concat(map(self.finetuned, arms)).to_dict("records"):
+            halves = [self.measured(row["model"], half=half) for half in (0, 1)]
+            for by, half in product(criteria, (0, 1)):
+                found = without_list(halves[half], halves[1 - half], GOALS[row["n_good"]], by)
+                rows.append(row | {"by": by, "half": half} | found)
+        return pd.DataFrame(rows)
+
+    def habits(self, arms=("sampled",)) -> pd.DataFrame:
+        """Each finetuned model beside the policy that has only its habits (`policies.habitual`).
+
+        Columns of `models`; f and f_habit (K,): the outcomes of both; within and within_habit: nats of Op in
+        the preference among successes; habit_named: whether its goal is named right by Op, without a list.
+        """
+        rows = []
+        for row in pd.concat(map(self.finetuned, arms)).to_dict("records"):
+            own, goal = self.measured(row["model"]), GOALS[row["n_good"]]
+            habit = habitual(own, goal)
+            for name, policy in (("", own), ("_habit", habit)):
+                row[f"f{name}"] = policy.outcome_probs
+                row[f"within{name}"] = policy.decomposition(goal)["op_within_success"]
+            even = np.full(own.n_outcomes, 1 / own.n_outcomes)
+            rows.append(row | {"habit_named": threshold_goal(habit, even)[0] == goal})
+        return pd.DataFrame(rows)
 
     def self_estimated(self, rows: pd.DataFrame, *, restricted: bool = True) -> pd.DataFrame:
         """Rows of models with what they say of themselves: self_op, self_imp (nats), self_s, self_s_prime."""

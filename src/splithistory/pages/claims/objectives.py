@@ -1,25 +1,31 @@
 """Judges of the claims about whose objective a model has."""
 
 import numpy as np
-import pandas as pd
 
-from ...statistics import auc, clustered_interval, slopes, t_test
+from ...objectives import (
+    ahead,
+    separation,
+    separation_by_seed,
+    shares,
+    slope_gap,
+    subset_separation,
+    transfer,
+)
+from ...statistics import t_test
 from ...study import GOALS
 from .judging import Context, Judgement, Limits, judge, over_seeds
 
 
 @judge("subset-transfer", "seeds")
 def _subset_transfer(context: Context, limits: Limits) -> Judgement:
-    on_four = context.crossed[context.crossed["goal"] == 4]
-    two, four = (on_four[on_four["n_good"] == n] for n in (2, 4))
-    above = two.groupby("seed")["s"].mean().to_numpy() - 0.5
-    pairs = two.merge(four, on=["size", "seed"])
-    ahead = pairs[pairs["s_x"] > pairs["s_y"]]
-    clear = sum(_clearly_ahead(context, *models) for models in zip(ahead.model_x, ahead.model_y, strict=True))
-    text = (
-        f"{over_seeds(above)} above chance; ahead in {len(ahead)} of {len(pairs)} pairs, in {clear} clearly"
-    )
-    return Judgement(text, clear > 0, True, t_test(above, above=0), t_test(above, above=0))
+    pairs = transfer(context.crossed, 2, 4)
+    above = pairs.groupby("seed")["above"].mean().to_numpy()
+    leading = pairs.loc[pairs["lead"] > 0, ["model", "twin"]]
+    clear = sum(_clearly_ahead(context, *models) for models in leading.itertuples(index=False))
+    won, of = ahead(pairs)
+    text = f"{over_seeds(above)} above chance; ahead in {won} of {of} pairs, in {clear} clearly"
+    p = t_test(above, above=limits["above_chance"])
+    return Judgement(text, clear >= limits["pairs_clearly_ahead"], True, p, p)
 
 
 def _clearly_ahead(context: Context, *models: int) -> bool:
@@ -29,59 +35,32 @@ def _clearly_ahead(context: Context, *models: int) -> bool:
     return bool(centre > half)
 
 
-def _by_seed(crossed: pd.DataFrame, bound: str, measure: str) -> list[np.ndarray]:
-    """Of each seed the pairs of model and goal: (goal, goal of the model, share of the measure explained)."""
-    table = crossed.assign(share=crossed[bound] / crossed[measure])
-    return [rows[["goal", "n_good", "share"]].to_numpy() for _, rows in table.groupby("seed")]
-
-
-def _auc_on(goal: int, rows: np.ndarray) -> float:
-    """AUC on a goal of the models trained on it against the others."""
-    rows = rows[rows[:, 0] == goal]
-    right = rows[:, 1] == goal
-    return auc(rows[right, 2], rows[~right, 2])
-
-
-def _separation(seeds: list[np.ndarray]) -> float:
-    """Mean over goals."""
-    return float(np.mean([_auc_on(goal, np.concatenate(seeds)) for goal in GOALS]))
-
-
-def _subset_separation(seeds: list[np.ndarray]) -> float:
-    """Models trained on the goal of 2 or on that of 4, which holds it: on the goal where it is harder."""
-    rows = np.concatenate(seeds)
-    two_or_four = rows[rows[:, 1] != 6]
-    return min(_auc_on(goal, two_or_four) for goal in (2, 4))
-
-
 @judge("objective-identified", "seeds")
 def _objective_identified(context: Context, limits: Limits) -> Judgement:
-    seeds = _by_seed(context.crossed, "implied_op", "op")
-    low, high = clustered_interval(_separation, seeds)
-    low_2, high_2 = clustered_interval(_subset_separation, seeds)
-    text = f"AUC {_separation(seeds):.3f} ({low:.3f} to {high:.3f}), "
-    text += f"n_good = 2 against 4 {_subset_separation(seeds):.3f} ({low_2:.3f} to {high_2:.3f})"
-    return Judgement(text, low > 0.9 and low_2 > 0.75, low > 0.75)
+    table = shares(context.crossed)
+    (mean, (low, high)), (pair, (low_2, high_2)) = (
+        separated(table, "op_share") for separated in (separation, subset_separation)
+    )
+    text = f"AUC {mean:.3f} ({low:.3f} to {high:.3f}), "
+    text += f"n_good = 2 against 4 {pair:.3f} ({low_2:.3f} to {high_2:.3f})"
+    return Judgement(text, low > limits["mean"] and low_2 > limits["subset"], low > limits["mended"])
 
 
 @judge("imp-splits-objectives", "seeds")
 def _imp_splits_objectives(context: Context, limits: Limits) -> Judgement:
-    right = context.crossed["n_good"] == context.crossed["goal"]
-    steeper = slopes(context.crossed[right], "imp_min", "imp", ["seed"], intercept=True).to_numpy()
-    steeper = steeper - slopes(context.crossed[~right], "imp_min", "imp", ["seed"], intercept=True).to_numpy()
-    by_imp, by_op = (
-        np.array([_separation([seed]) for seed in _by_seed(context.crossed, *columns)])
-        for columns in (("imp_min", "imp"), ("implied_op", "op"))
-    )
+    table = shares(context.crossed)
+    steeper = slope_gap(table, intercept=True).to_numpy()
+    clearer = separation_by_seed(table, "imp_share") - separation_by_seed(table, "op_share")
     text = f"right goal minus wrong ones: slope {over_seeds(steeper)}"
-    text += f"; AUC by Imp minus by Op {over_seeds(by_imp - by_op)}"
-    p = t_test(steeper, below=0)
-    return Judgement(text, True, True, max(p, t_test(by_imp - by_op, below=0)), p)
+    text += f"; AUC by Imp minus by Op {over_seeds(clearer)}"
+    p = t_test(steeper, below=limits["slope"])
+    return Judgement(text, True, True, max(p, t_test(clearer, below=limits["auc"])), p)
 
 
 @judge("ngood6-missing", "models")
 def _ngood6_missing(context: Context, limits: Limits) -> Judgement:
     rows = context.crossed[(context.crossed["n_good"] == 6) & (context.crossed["goal"] != 6)]
-    infinite = int(np.isinf(rows["imp_min"]).sum())
-    text = f"Imp_min infinite in {infinite} of {len(rows)} cases"
-    return Judgement(f"{text}, largest {rows['imp_min'].max():.3f} nats, exact", infinite == len(rows))
+    infinite = np.isinf(rows["imp_min"])
+    text = f"Imp_min infinite in {infinite.sum()} of {len(rows)} cases"
+    text += f", largest {rows['imp_min'].max():.3f} nats, exact"
+    return Judgement(text, bool(infinite.mean() >= limits["share_infinite"]))
