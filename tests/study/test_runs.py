@@ -205,3 +205,26 @@ def _wait_until_training(child, store):
     before, deadline = seen(), time.monotonic() + 60
     while child.poll() is None and seen() == before and time.monotonic() < deadline:
         time.sleep(0.01)
+
+
+def test_a_run_says_what_its_origin_says_and_needs_only_what_trains():
+    runs = [job.payload for job in study.jobs(replace(TINY, measured=True))]
+    kinds = ("pretrain", "reinforce", "measure")
+    of_kind = {kind: [run for run in runs if run.kind == kind] for kind in kinds}
+    (base,) = of_kind["pretrain"]
+    assert base.after == () and base.goal == () and base.n_parameters == 18_128
+    for run in of_kind["reinforce"]:
+        assert (run.after, run.seed, run.size, run.goal) == ((base.key,), 0, "18k", (0, 4))
+        assert run.n_bytes == base.n_bytes and run.label == base.label
+    generator, untrained, *measured = of_kind["measure"]
+    assert generator.after == untrained.after == () and generator.architecture is None
+    assert (generator.size, generator.seed, generator.n_parameters) == ("", -1, 0)
+    assert [run.after for run in measured] == [(run.key,) for run in (base, *of_kind["reinforce"])]
+
+
+def test_runs_share_an_ensemble_if_they_differ_in_seed_and_goal_only():
+    runs = [job.payload for job in study.jobs(SEVERAL)]
+    assert len({run.ensemble for run in runs}) == 2 and len(runs) == 6
+    other = study.jobs(replace(SEVERAL, arms={"exact": replace(EXACT, n_good=(2,))}))
+    apart = {job.payload.ensemble for job in other if job.payload.kind == "reinforce"}
+    assert not {run.ensemble for run in runs} & apart

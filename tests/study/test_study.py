@@ -53,6 +53,15 @@ def test_another_world_is_another_run_and_the_posts_is_not_named():
     assert study.jobs(replace(TINY, world={"noise": 0.02}))[1].key == posts[1].key  # the post's, spelled out
 
 
+def test_models_are_trained_and_measured_in_the_world_that_the_profile_names(tmp_path):
+    noisy, store = replace(TINY, world={"noise": 1.0}, arms={}), Store(tmp_path)
+    study.run(noisy, store, quiet=True)
+    collected = study.collect(noisy, store)
+    assert collected.world == Recurrence(noise=1.0)
+    assert collected.manifest["profile"]["world"] == {"noise": 1.0}
+    assert collected.measured(0).op == pytest.approx(0, abs=1e-12)  # outcomes are drawn, whatever is played
+
+
 def test_a_second_run_finds_everything_done(tiny):
     assert study.run(TINY, tiny[0]) == 0
 

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ..recurrence import POST, Recurrence
+from .grid import Report
 from .measuring import generator_policies, measure_tables, policies_of, self_evaluation_tables
 from .store import Checkpoints, Store, key, provenance
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 VERSION = 3  # of training; raise it when a change of code makes other weights from the same specification
 _FIXED_BYTES = 60_000  # of tables and manifest
-Report = Callable[[float, str], None]  # (share of the job done, a short text such as its loss)
 Results = list[dict[str, Any]]  # of each run: weights {name: array} and tables {name: DataFrame}, as stored
 
 
