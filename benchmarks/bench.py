@@ -23,6 +23,7 @@ from table import device_name, row, shown, write
 from throughput import matrix_peak, precisions, rates, thread_counts, training_flops
 
 from splithistory import study
+from splithistory.cli import Parser, complain
 from splithistory.engine import devices
 from splithistory.study import PROFILES, SIZES
 from splithistory.study.grid import default_workers
@@ -81,19 +82,12 @@ def main(argv=None) -> int:
         if not args.quick:
             print(f"written: {write(report, args.results)}")
     except (RuntimeError, ValueError, OSError, CalledProcessError) as error:
-        return _complain(error, 1)
+        return complain(error, 1, "bench")
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line."""
-
-    def error(self, message: str):
-        sys.exit(_complain(message, 2))
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="bench", description=__doc__.splitlines()[0])
+    parser = Parser(prog="bench", description=__doc__.splitlines()[0])
     what = "cpu (default), or cuda: training, and a study from nothing"
     parser.add_argument("--device", type=_device, default="cpu", help=what)
     parser.add_argument(
@@ -107,11 +101,6 @@ def _device(name: str) -> str:
     if name not in devices():
         raise argparse.ArgumentTypeError(f"given {name!r}, allowed on this machine: {', '.join(devices())}")
     return name
-
-
-def _complain(error, status: int) -> int:
-    print(f"bench: error: {' '.join(str(error).split())}", file=sys.stderr)
-    return status
 
 
 def _say(text: str) -> None:

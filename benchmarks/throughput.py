@@ -15,7 +15,7 @@ from multiprocessing import get_context
 import plain_training
 import torch
 
-from splithistory.study.grid import _SETTINGS
+from splithistory.study.grid import SETTINGS
 from splithistory.training import Pretraining, pretrain
 from splithistory.transformer import Architecture
 
@@ -23,7 +23,7 @@ OURS, PLAIN = "ours", "plain"
 _SPAWN = get_context("spawn")  # a process begins with its own environment and no CUDA state
 _ENDLESS = 10**6  # steps: more than anybody waits for
 # what each of the study's worker processes is started with
-_WORKERS = {k: str(v) for k, v in _SETTINGS["distributed.nanny.pre-spawn-environ"].items()}
+_WORKERS = {k: str(v) for k, v in SETTINGS["distributed.nanny.pre-spawn-environ"].items()}
 _PEAK = {"cpu": ((256, 512, 1024, 2048), 1), "cuda": ((4096, 8192, 16384), 10)}  # sizes; products a call
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line, like every other complaint of this program."""
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, like every other complaint of its program."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"splithistory: error: {message} (see {self.prog} --help)\n")
+        program = self.prog.split()[0]  # not the command
+        self.exit(2, f"{program}: error: {message} (see {self.prog} --help)\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,21 +25,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args.run(args)
     except ValueError as error:
-        return _complain(error, 2)
+        return complain(error, 2)
     except (RuntimeError, OSError) as error:
-        return _complain(error, 1)
+        return complain(error, 1)
     except KeyboardInterrupt:
-        return _complain(RuntimeError("interrupted; finished runs are kept"), 130)
+        return complain(RuntimeError("interrupted; finished runs are kept"), 130)
     return 0
 
 
-def _complain(error: Exception, status: int) -> int:
-    print(f"splithistory: error: {' '.join(str(error).split())}", file=sys.stderr)
+def complain(error: Exception, status: int, program: str = "splithistory") -> int:
+    """Say in one line what went wrong, and return the exit status."""
+    print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
     return status
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="splithistory", description="Measure learned optimization in small transformers.")
+    parser = Parser(prog="splithistory", description="Measure learned optimization in small transformers.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_study(commands)
     _add_chapter(commands)

@@ -203,7 +203,7 @@ def test_a_done_job_is_not_done_again_when_its_worker_is_killed_later(tmp_path):
 
 
 def test_a_job_that_kills_every_worker_ends_the_grid_and_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(grid._SETTINGS, "distributed.scheduler.allowed-failures", 1)
+    monkeypatch.setitem(grid.SETTINGS, "distributed.scheduler.allowed-failures", 1)
     with pytest.raises(RuntimeError, match=r"^job dies: its worker died again and again"):
         run([job("dies")], Starts(tmp_path), workers=1, quiet=True)
     assert Starts(tmp_path).by_time() == ["dies", "dies"]

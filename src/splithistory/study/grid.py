@@ -23,7 +23,7 @@ from ..information import check_integer
 _GIVEN_UP: set[str] = set()  # topics of grids that ended early: their jobs in threads of this process stop
 _PACKAGE = __package__.split(".")[0]
 _PATIENCE = 10  # seconds in which a scheduler must answer
-_SETTINGS = {
+SETTINGS = {  # of Dask, for workers of our own
     # Dask would have the allocator hand freed pages back at once: training then spends half its time in
     # page faults. Both thresholds, for setting either one freezes the other at its small default. One
     # thread a worker.
@@ -134,11 +134,11 @@ def _cluster(workers: int, threads: int, scheduler: str | None):
     if scheduler is not None:
         return _their_cluster(scheduler)
     if workers:
-        return _own_cluster(_SETTINGS, n_workers=workers, threads_per_worker=1)
+        return _own_cluster(SETTINGS, n_workers=workers, threads_per_worker=1)
     if threads == 1:
         return nullcontext()
     here = {"processes": False, "n_workers": 1, "threads_per_worker": threads, "memory_limit": None}
-    return _own_cluster(_SETTINGS | {"distributed.worker.preload": []}, **here)
+    return _own_cluster(SETTINGS | {"distributed.worker.preload": []}, **here)
 
 
 @contextmanager
@@ -197,8 +197,9 @@ def _check_workers(client, address: str) -> None:
 def _on_dask(jobs, work, client, bar: "_Bar") -> None:
     """Does the jobs on the client's workers, those that begin the longest chains first.
 
-    Dask gets a job once those it needs are done, and need not know of them: it would keep their results on
-    the workers, and do them again when one dies.
+    Dask gets a job once those it needs are done, and need not know of them. Handed the whole graph it would
+    keep every job's result, though it is None, on the worker that did it: when that worker dies, it would do
+    the finished jobs again before the one that was cut off.
     """
     from distributed import as_completed
 
