@@ -32,6 +32,11 @@ def starting_weights(seeds) -> dict:
     return {k: v.numpy() for k, v in initialise(SMALL, seeds).items()}
 
 
+def double(seeds):
+    """`starting_weights` in 64 bits: training keeps their precision."""
+    return {k: v.astype("float64") for k, v in starting_weights(seeds).items()}
+
+
 def tiny_profile(steps: int, evaluations: int, **fields) -> Profile:
     """One seed of the smallest size, trained for so many updates of a few histories."""
     small = {"batch": 16, "test_size": 32, "evaluations": evaluations}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import GOAL, SHORT, SMALL, TUNE, starting_weights
+from conftest import GOAL, SHORT, SMALL, TUNE, double
 
 from splithistory import engine
 from splithistory.engine import Diverged, Log, Recorded, schedule
@@ -77,12 +77,11 @@ def gpu(monkeypatch):
 
 
 def trainings():
-    start = starting_weights([0, 1])
-    one = {"dtype": torch.float64}
-    yield lambda: pretrain(SMALL, SHORT, [0, 1], **one)
+    start = double([0, 1])
+    yield lambda: pretrain(SMALL, SHORT, [0, 1], dtype=torch.float64)
     for maintenance in ("generator", "acted", "joint"):
         config = replace(TUNE, maintenance=maintenance)
-        yield lambda config=config: reinforce(SMALL, config, start, [0, 1], [GOAL, (0, 1, 2)], **one)
+        yield lambda config=config: reinforce(SMALL, config, start, [0, 1], [GOAL, (0, 1, 2)])
 
 
 @pytest.mark.parametrize("number", range(4))

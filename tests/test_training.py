@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
-from conftest import GOAL, SHORT, SMALL, TUNE, starting_weights
+from conftest import GOAL, SHORT, SMALL, TUNE, double, starting_weights
 
 from splithistory import Recurrence, split_history
 from splithistory.data import TEST_SEED, data_seed, training_windows
@@ -37,8 +37,8 @@ def test_a_member_pretrains_the_same_whoever_shares_the_ensemble():
 
 
 def test_a_member_is_reinforced_the_same_whoever_shares_the_ensemble():
-    together = reinforce(SMALL, TUNE, starting_weights([0, 1, 2]), [0, 1, 2], 3 * [GOAL], dtype=torch.float64)
-    alone = reinforce(SMALL, TUNE, starting_weights([1]), [1], [GOAL], dtype=torch.float64)
+    together = reinforce(SMALL, TUNE, double([0, 1, 2]), [0, 1, 2], 3 * [GOAL])
+    alone = reinforce(SMALL, TUNE, double([1]), [1], [GOAL])
     assert_close(together.member(1).weights, alone.weights, 1e-7)
     assert np.abs(together.curves["even_loss"][1] - alone.curves["even_loss"][0]).max() < 1e-9
 
@@ -67,11 +67,11 @@ def test_reinforcement_raises_success_above_the_policy_it_started_from():
 
 
 def test_each_member_is_reinforced_on_its_own_goal_as_it_would_be_alone():
-    goals, start = [GOAL, (0, 1, 2)], starting_weights([0, 1])
-    together = reinforce(SMALL, TUNE, start, [0, 1], goals, dtype=torch.float64)
+    goals, start = [GOAL, (0, 1, 2)], double([0, 1])
+    together = reinforce(SMALL, TUNE, start, [0, 1], goals)
     for e, goal in enumerate(goals):
         own = {k: v[e : e + 1] for k, v in start.items()}
-        alone = reinforce(SMALL, TUNE, own, [e], [goal], dtype=torch.float64)
+        alone = reinforce(SMALL, TUNE, own, [e], [goal])
         assert_close(together.member(e).weights, alone.weights, 1e-7)
         assert np.abs(together.curves["success"][e, 1:] - alone.curves["success"][0, 1:]).max() < 1e-9
 

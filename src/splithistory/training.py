@@ -150,9 +150,8 @@ def reinforce(
     state: State | None = None,
     keep: Keep | None = None,
     device="cpu",
-    dtype=torch.float32,
 ) -> Trained:
-    """Finetune pretrained members (weights {name: (E, ...)}); one seed and one goal a member.
+    """Finetune pretrained members, weights {name: (E, ...)} in any precision; one seed and one goal a member.
 
     goals: of each member the outcomes s_{t+1} that count as success.
 
@@ -171,7 +170,7 @@ def reinforce(
         )
     goals = _of_members(goals, len(seeds), world)
     scene = _Scene(world, config, architecture, seeds, goals, device)
-    start = _tensors(weights, dtype)
+    start = {name: torch.as_tensor(values) for name, values in weights.items()}
     learner = Learner(architecture.shapes(), start, config.rate, config.weight_decay, device)
     learners, keeper = {"adam": learner}, None
     if config.maintenance in ("generator", "acted"):
@@ -341,10 +340,6 @@ def _draws(probs, success, rollouts: int, generators) -> tuple[torch.Tensor, tor
     drawn = torch.zeros_like(probs).scatter_add_(2, action, share)
     won = torch.zeros_like(probs).scatter_add_(2, action, share * (coin < success.gather(2, action)))
     return drawn, won
-
-
-def _tensors(weights: dict[str, np.ndarray], dtype) -> dict[str, torch.Tensor]:
-    return {k: torch.as_tensor(v).to(dtype) for k, v in weights.items()}
 
 
 def _check(config, counts: tuple[str, ...], rates: tuple[str, ...]) -> None:
