@@ -25,8 +25,18 @@ ARMS = ("sampled", "exact")
 MAINTENANCE = ("generator", "acted", "joint", "none")
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Updates:
+    """What both trainings set, and alike."""
+
+    batch: int = 256
+    weight_decay: float = 0.01
+    dropout: float = 0.1
+    precision: str = "float32"
+
+
 @dataclass(frozen=True)
-class Pretraining:
+class Pretraining(_Updates):
     """How a policy learns to predict the sequence (post, section "Pretraining on Sequence Prediction").
 
     steps: optimiser updates; batch: windows an update; rate: peak AdamW learning rate, reached after
@@ -37,22 +47,18 @@ class Pretraining:
     """
 
     steps: int = 2500
-    batch: int = 256
     rate: float = 1e-2
     warmup: int = 100
-    weight_decay: float = 0.01
-    dropout: float = 0.1
     train_size: int = 2**18
     test_size: int = 4096
     evaluations: int = 25
-    precision: str = "float32"
 
     def __post_init__(self):
         _check(self, ("steps", "batch", "train_size", "test_size", "evaluations"), ("rate",))
 
 
 @dataclass(frozen=True)
-class Reinforcement:
+class Reinforcement(_Updates):
     """How a pretrained policy is finetuned on a goal (same section of the post).
 
     updates, batch, rate, warmup, precision: as in Pretraining; arm: "sampled" reinforces the successes among
@@ -65,7 +71,6 @@ class Reinforcement:
     """
 
     updates: int = 600
-    batch: int = 256
     arm: str = "sampled"
     rollouts: int = 32
     failure_weight: float = 0.0
@@ -75,12 +80,9 @@ class Reinforcement:
     maintenance_batch: int = 128
     maintenance_rate: float = 1e-3
     maintenance_weight: float = 0.1
-    weight_decay: float = 0.01
-    dropout: float = 0.1
     pool: int = 2**17
     test_size: int = 2048
     evaluations: int = 15
-    precision: str = "float32"
 
     def __post_init__(self):
         _check(
