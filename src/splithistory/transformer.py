@@ -5,7 +5,8 @@ as one batched program; a single model is an ensemble of one. Names and orientat
 are those of `torch.nn.TransformerEncoder(norm_first=True)`, and so are the logits (a test holds them
 together). Only the last position is read out, so the last layer computes a single query.
 
-Shapes: E members, B histories, T tokens, D width, H heads, V tokens of the alphabet.
+Shapes: E members, B histories, T tokens, D width, H heads, V tokens of the alphabet; in the attention Q
+queries a history, T or, in the last layer, 1; in the feed-forward branch F hidden neurons.
 """
 
 import math
@@ -140,10 +141,11 @@ class Dropout:
 def logits(weights: dict, architecture: Architecture, tokens: torch.Tensor, dropout: Dropout | None = None):
     """Next-token logits (E, B, V) of each member for its own histories, tokens (E, B, T)."""
     a = architecture
-    x = _embedded(weights, a, tokens)
+    x = _embedded(weights, a, tokens)  # (E, B·T, D)
     masks = iter(dropout.masks(_mask_sizes(a, tokens.shape[1]), x.dtype)) if dropout else _no_masks(a)
     for i in range(a.layers):
         x = _block(x, _layer(weights, i), a, tokens.shape, masks, last=i == a.layers - 1)
+    # x is now (E, B, D)
     return _linear(x, weights["readout.weight"], weights["readout.bias"])  # (E, B, V)
 
 
@@ -203,17 +205,18 @@ def branches(weights: dict, architecture: Architecture, layer: int, x: torch.Ten
         fused = F.linear(normed(y, "norm1"), w["self_attn.in_proj_weight"], w["self_attn.in_proj_bias"])
         return fused.unflatten(-1, (3, a.heads, -1)).unbind(-3)
 
-    _, keys, values = projected(x[:-1])
+    _, keys, values = projected(x[:-1])  # (T - 1, H, D/H)
 
     def attention(p):
-        query, key, value = projected(p)
-        others, own = torch.einsum("hd,thd->ht", query, keys), (query * key).sum(-1, keepdim=True)
+        query, key, value = projected(p)  # (H, D/H)
+        others = torch.einsum("hd,thd->ht", query, keys)  # (H, T - 1)
+        own = (query * key).sum(-1, keepdim=True)  # (H, 1)
         share = torch.softmax(torch.cat([others, own], -1) * query.shape[-1] ** -0.5, -1)  # (H, T)
-        out = torch.einsum("ht,thd->hd", share[:, :-1], values) + share[:, -1:] * value
+        out = torch.einsum("ht,thd->hd", share[:, :-1], values) + share[:, -1:] * value  # (H, D/H)
         return F.linear(out.flatten(), w["self_attn.out_proj.weight"], w["self_attn.out_proj.bias"])
 
     def feed_forward(q):
-        hidden = torch.relu(F.linear(normed(q, "norm2"), w["linear1.weight"], w["linear1.bias"]))
+        hidden = torch.relu(F.linear(normed(q, "norm2"), w["linear1.weight"], w["linear1.bias"]))  # (F,)
         return F.linear(hidden, w["linear2.weight"], w["linear2.bias"])
 
     return attention, feed_forward
@@ -224,8 +227,9 @@ def _embedded(weights: dict, a: Architecture, tokens: torch.Tensor):
     e, b, t = tokens.shape
     if t != a.context:
         raise ValueError(f"tokens: {t} a history, allowed is the context of {a.context}")
-    embedding = weights["embedding.weight"]
-    code = _positions(t, a.width, embedding.device, embedding.dtype)
+    embedding = weights["embedding.weight"]  # (E, V, D)
+    code = _positions(t, a.width, embedding.device, embedding.dtype)  # (T, D)
+    # (E, B·T, V) @ (E, V, D) -> (E, B·T, D)
     x = F.one_hot(tokens.long(), a.n_tokens).to(embedding.dtype).reshape(e, b * t, a.n_tokens) @ embedding
     return (x.view(e, b, t, a.width) + code).reshape(e, b * t, a.width)
 
@@ -252,58 +256,54 @@ def _mask_sizes(a: Architecture, batch: int) -> list[tuple[int, int]]:
 def _block(x, layer, a: Architecture, shape, masks, *, last: bool):
     """One pre-norm block: (E, B·T, D) -> the same, or (E, B, D) for the last, which answers one query."""
     e, b, t = shape
-    attended = _attention(
-        _normalise(x, layer, "norm1", "self_attn.in_proj_weight", "self_attn.in_proj_bias"),
-        layer,
-        a,
-        shape,
-        last=last,
-    )
+    normed = _normalise(x, layer, "norm1", "self_attn.in_proj_weight", "self_attn.in_proj_bias")
+    attended = _attention(normed, layer, a, shape, last=last)  # (E, B·Q, D)
     if last:
-        x = x.view(e, b, t, a.width)[:, :, -1]
-    x = _residual(x, attended, next(masks))
-    hidden = torch.relu(_project(_normalise(x, layer, "norm2", "linear1.weight", "linear1.bias")))
+        x = x.view(e, b, t, a.width)[:, :, -1]  # (E, B, D): only what is read out
+    x = _residual(x, attended, next(masks))  # (E, B·Q, D)
+    hidden = torch.relu(
+        _linear(*_normalise(x, layer, "norm2", "linear1.weight", "linear1.bias"))
+    )  # (E, B·Q, F)
     mask = next(masks)
     hidden = hidden if mask is None else hidden * mask
     return _residual(x, _linear(hidden, layer["linear2.weight"], layer["linear2.bias"]), next(masks))
 
 
 def _attention(normed, layer, a: Architecture, shape, *, last: bool):
+    """What attention adds, (E, B·Q, D); normed: (E, B·T, D) with the projection to come, of `_normalise`."""
     e, b, t = shape
-    x, weight, bias = normed
+    x, weight, bias = normed  # (E, B·T, D), (E, 3D, D), (E, 3D)
     d, h = a.width, a.heads
 
-    def heads(y, length):  # (E, B·L, D) -> (E·B, H, L, D/H)
+    def heads(y, length):  # (E, B·length, D) -> (E·B, H, length, D/H)
         return y.reshape(e * b, length, h, d // h).transpose(1, 2)
 
     if last:
-        query = _linear(x.view(e, b, t, d)[:, :, -1], weight[:, :d], bias[:, :d])
-        key, value = _linear(x, weight[:, d:], bias[:, d:]).chunk(2, -1)
+        query = _linear(x.view(e, b, t, d)[:, :, -1], weight[:, :d], bias[:, :d])  # (E, B, D)
+        key, value = _linear(x, weight[:, d:], bias[:, d:]).chunk(2, -1)  # each (E, B·T, D)
         length = 1
     else:
-        query, key, value = _linear(x, weight, bias).chunk(3, -1)
+        query, key, value = _linear(x, weight, bias).chunk(3, -1)  # each (E, B·T, D)
         length = t
-    scores = heads(query * (d // h) ** -0.5, length) @ heads(key, t).transpose(-1, -2)
-    out = torch.softmax(scores, -1) @ heads(value, t)
-    out = out.transpose(1, 2).reshape(e, b * length, d)
+    scores = heads(query * (d // h) ** -0.5, length) @ heads(key, t).transpose(-1, -2)  # (E·B, H, Q, T)
+    out = torch.softmax(scores, -1) @ heads(value, t)  # (E·B, H, Q, D/H)
+    out = out.transpose(1, 2).reshape(e, b * length, d)  # (E, B·Q, D)
     return _linear(out, layer["self_attn.out_proj.weight"], layer["self_attn.out_proj.bias"])
 
 
 def _normalise(x, layer, norm: str, weight: str, bias: str):
-    """Layer norm before a projection, its gain and shift folded into the (small) projection."""
-    gain, shift = layer[norm + ".weight"], layer[norm + ".bias"]
-    folded = layer[weight] * gain[:, None]
-    offset = layer[bias] + (layer[weight] @ shift[..., None]).squeeze(-1)
+    """Layer norm before a projection to O outputs, its gain and shift folded into the (small) projection."""
+    gain, shift = layer[norm + ".weight"], layer[norm + ".bias"]  # (E, D)
+    folded = layer[weight] * gain[:, None]  # (E, O, D)
+    offset = layer[bias] + (layer[weight] @ shift[..., None]).squeeze(-1)  # (E, O)
     return F.layer_norm(x, x.shape[-1:]), folded, offset
 
 
-def _project(normed):
-    return _linear(*normed)
-
-
 def _linear(x, weight, bias):
+    """(E, N, D) to (E, N, O), by weight (E, O, D) and bias (E, O)."""
     return torch.baddbmm(bias[:, None], x, weight.transpose(1, 2))
 
 
 def _residual(x, branch, mask):
+    """x + branch, all (E, N, D), the branch dropped where the mask, if there is one, is 0."""
     return x + branch if mask is None else torch.addcmul(x, branch, mask)
