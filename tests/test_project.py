@@ -80,6 +80,16 @@ def test_the_library_needs_numpy_scipy_and_torch_alone(module):
     assert not foreign, f"{module} imports {sorted(foreign)}"
 
 
+def test_every_room_is_on_the_page_of_the_interface():
+    page = (ROOT / "book/reference/api.md").read_text("utf8")
+    judges = {room for room in FLOORS if room.startswith("pages.claims.")} - {
+        "pages.claims.judging",
+        "pages.claims.ledger",
+    }
+    for room in sorted(set(FLOORS) - judges - {"cli"}):
+        assert f".. automodule:: splithistory.{room}\n" in page, room
+
+
 @pytest.mark.parametrize("module", sorted(SOURCES))
 def test_no_file_is_longer_than_450_lines(module):
     assert len(SOURCES[module].read_text("utf8").splitlines()) <= 450
