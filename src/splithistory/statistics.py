@@ -154,6 +154,11 @@ def detectable(half: float, n: int, *, level: float = 0.95, power: float = 0.8) 
     return float(half / critical * brentq(missing, 0.0, 4 * critical))
 
 
+def power_law_exponent(x, y) -> float:
+    """The k of y ∝ x^k, least squares on logarithms of positive numbers."""
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+
 # --- tables of models: columns seed, size, n_good and what was measured -----------------------------------
 
 
@@ -175,6 +180,11 @@ def by_goal(table: Table, column: str) -> dict[int, Interval]:
     """
     values = table.groupby(["n_good", "seed"])[column].mean().unstack()
     return {n_good: t_interval(row) for n_good, row in values.iterrows()}
+
+
+def median_sizes(table: Table, *columns: str) -> Table:
+    """Median over models of absolute values of columns, a row a seed."""
+    return table[list(columns)].abs().groupby(table["seed"]).median()
 
 
 def paired(there: Table, here: Table, column: str) -> Table:

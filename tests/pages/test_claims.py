@@ -323,11 +323,7 @@ def errors(op, imp):
     def build():
         made = context()
         own = made.own
-        off = {
-            "self_op": own["op"] * (1 + op + noisy(own)),
-            "self_imp": own["imp"] * (1 + imp + noisy(own, 1)),
-        }
-        made.judged_by_self = own.assign(**off)
+        made.judged_by_self = own.assign(op_off=op + noisy(own), imp_off=imp + noisy(own, 1))
         return made
 
     return build

@@ -270,13 +270,49 @@ class Study:
         return pd.DataFrame(rows)
 
     def self_estimated(self, rows: pd.DataFrame, *, restricted: bool = True) -> pd.DataFrame:
-        """Rows of models with what they say of themselves: self_op, self_imp (nats), self_s, self_s_prime."""
+        """Models measured on their own goals (`on_own_goal`) with what they say of themselves.
+
+        self_op, self_imp, self_delta (nats), self_s, self_s_prime; each less what is measured as _error; and
+        the relative errors of Op and Imp, signed, as op_off and imp_off.
+        """
         found = []
         for row in rows.itertuples():
             own, goal = self.self_evaluated(row.model, restricted=restricted), GOALS[row.n_good]
-            rates = {"self_s": own.success(goal), "self_s_prime": own.counterfactual_success(goal)}
-            found.append({"self_op": own.op, "self_imp": own.imp} | rates)
+            rates = {"s": own.success(goal), "s_prime": own.counterfactual_success(goal)}
+            told = {"op": own.op, "imp": own.imp, "delta": own.delta} | rates
+            each = {f"self_{name}": value for name, value in told.items()}
+            each |= {f"{name}_error": value - getattr(row, name) for name, value in told.items()}
+            found.append(each | {f"{m}_off": each[f"{m}_error"] / getattr(row, m) for m in ("op", "imp")})
         return rows.assign(**pd.DataFrame(found, index=rows.index))
+
+    def self_estimated_by_set(self, told: pd.DataFrame, *, restricted: bool = True) -> pd.DataFrame:
+        """A table of `self_estimated` with what single sets of histories say of Op and Imp, in nats.
+
+        self_op_low, self_op_high: 95 % t interval over the sets, around the estimate of all; op_bias: by how
+        much the mean of the sets exceeds it; the same of Imp.
+        """
+        found, repeats = [], sorted(set(self.self_evaluation["repeat"]))
+        for row in told.itertuples():
+            sets = [self.self_evaluated(row.model, restricted=restricted, repeat=r) for r in repeats]
+            each = {}
+            for name in ("op", "imp"):
+                joint = getattr(row, f"self_{name}")
+                mean, half = t_interval([getattr(futures, name) for futures in sets])
+                each |= {f"self_{name}_low": joint - half, f"self_{name}_high": joint + half}
+                each[f"{name}_bias"] = mean - joint
+            found.append(each)
+        return told.assign(**pd.DataFrame(found, index=told.index))
+
+    def calibrated(self, rows: pd.DataFrame, *by: str) -> pd.DataFrame:
+        """Weighted means of `calibration` over models, a row for each of `by` (columns of either table).
+
+        confidence, accuracy, cross_entropy (nats), and weight, the number of predictions.
+        """
+        names = ["confidence", "accuracy", "cross_entropy"]
+        table = self.calibration.merge(rows, on="model")
+        table[names] = table[names].mul(table["weight"], axis=0)
+        sums = table.groupby(list(by))[[*names, "weight"]].sum()
+        return sums[names].div(sums["weight"], axis=0).assign(weight=sums["weight"])
 
     def comparison_futures(self, model: int) -> dict[str, Futures]:
         """A model's future at temperature 0 beside other futures than the split-history one.

@@ -8,7 +8,7 @@ from ... import differential
 from ...information import binary_kl, goal_mask, kl, tilt
 from ...measure import Futures, SplitHistory
 from ...policies import everywhere
-from ...statistics import t_interval
+from ...statistics import power_law_exponent, t_interval
 from ...study import GOALS
 from .judging import EXACT, Context, Judgement, Limits, judge
 
@@ -129,7 +129,7 @@ def _jacobian_cost(context: Context, limits: Limits) -> Judgement:
 
 def _exponent(seconds: dict[int, float]) -> float:
     widths = [width for width in seconds if 128 <= width <= 1024]
-    return float(np.polyfit(np.log(widths), np.log([seconds[w] for w in widths]), 1)[0])
+    return power_law_exponent(widths, [seconds[width] for width in widths])
 
 
 @judge("impact-regularisation")
