@@ -114,3 +114,14 @@ def test_accuracy_is_a_mean_over_seeds_with_the_range_of_seeds_drawn_anew():
     table = pd.DataFrame({"seed": [0, 0, 1, 1], "right": [True, False, True, True]})
     assert statistics.accuracy(table, "right") == (0.75, (0.5, 1.0))
     assert statistics.by_seed(table, "right") == statistics.t_interval([0.5, 1.0])
+
+
+def test_the_exponent_of_a_power_law_is_read_off_its_values():
+    x = np.array([128, 256, 1024])
+    assert statistics.power_law_exponent(x, 3e-9 * x**2.5) == pytest.approx(2.5)
+
+
+def test_median_sizes_are_of_absolute_values_seed_by_seed():
+    table = pd.DataFrame({"seed": [0, 0, 0, 1], "a": [-3.0, 1.0, 2.0, -5.0], "b": 1.0})
+    found = statistics.median_sizes(table, "a", "b")
+    assert found["a"].to_dict() == {0: 2.0, 1: 5.0} and found["b"].to_dict() == {0: 1.0, 1: 1.0}

@@ -506,6 +506,20 @@ def test_every_claim_is_judged_on_results_for_it_and_on_others_against_it():
     assert all(YES in cases and len(cases) > 1 for cases in CASES.values())
 
 
+@pytest.mark.parametrize(
+    ("claim", "limit"),
+    [("self-op-biased", 0.5), ("self-imp-worse", 2), ("self-imp-bias", -0.41), ("self-bias-cause", -2)],
+)
+def test_judges_of_self_evaluation_compare_with_the_number_in_the_criteria(claim, limit):
+    build, given = CASES[claim][YES]
+    made, written = build(), CRITERIA[claim].limits
+    usual, other = (
+        claims.JUDGES[claim](made, limits, **given) for limits in (written, dict.fromkeys(written, limit))
+    )
+    assert usual.statistic == other.statistic and (usual.holds, usual.p) != (other.holds, other.p)
+    assert other.p == usual.p or other.p > 0.05
+
+
 # --- what is not in the study ---------------------------------------------------------------------------
 
 

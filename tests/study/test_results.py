@@ -2,9 +2,11 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from splithistory import measure
-from splithistory.study import Study
+from splithistory.statistics import t_interval
+from splithistory.study import GOALS, Study
 
 SIZES = ["18k", "53k"]
 
@@ -47,3 +49,44 @@ def test_sizes_are_in_order_and_arms_are_those_that_were_trained(monkeypatch):
     }
     assert list(made.arms()) == ["sampled", "acted"]
     assert bare(*sizes).arms() == {}
+
+
+def accounts(made: Study, repeats: int) -> Study:
+    """The same, with models that expect outcome 0 after their own actions, in later sets less often."""
+    rows = []
+    for model, repeat in np.ndindex(len(made.models), repeats):
+        own = np.full(8, 0.05) + 0.6 * np.eye(8)[0] - 0.01 * repeat * (np.eye(8)[0] - np.eye(8)[1])
+        for a in range(-1, 16):
+            named = {f"r{k}": share for k, share in enumerate(own if a < 0 else np.full(8, 1 / 8))}
+            rows.append({"model": model, "repeat": repeat, "a": a, "plays": 1.0} | named)
+    made.self_evaluation = pd.DataFrame(rows)
+    return made
+
+
+def test_self_estimates_come_with_their_errors_and_an_interval_over_sets():
+    made = accounts(bare(("finetuned", "sampled", "18k", 2), ("finetuned", "sampled", "53k", 4)), 3)
+    own = made.on_own_goal().assign(op=0.5, imp=0.5)
+    told = made.self_estimated_by_set(made.self_estimated(own))
+    futures = made.self_evaluated(0)
+    assert told["self_op"].tolist() == [futures.op] * 2
+    assert told["op_error"].tolist() == [futures.op - 0.5] * 2
+    assert told["op_off"].tolist() == [2 * (futures.op - 0.5)] * 2
+    assert told["self_s"].tolist() == [futures.success(GOALS[2]), made.self_evaluated(1).success(GOALS[4])]
+    each = [made.self_evaluated(0, repeat=r).op for r in range(3)]
+    mean, half = t_interval(each)
+    assert told["op_bias"].tolist() == [mean - futures.op] * 2
+    assert told["self_op_low"].tolist() == [futures.op - half] * 2
+    assert told["self_op_high"].tolist() == [futures.op + half] * 2
+
+
+def test_calibration_is_weighted_by_predictions_within_what_it_is_told_by():
+    made = bare(("finetuned", "sampled", "18k", 2), ("finetuned", "sampled", "53k", 2))
+    rows = [(0, "own", 30, 0.9, 0.5, 2.0), (1, "own", 10, 0.5, 0.1, 1.0), (1, "generator", 10, 1.0, 1.0, 0.1)]
+    names = ["model", "after", "weight", "confidence", "accuracy", "cross_entropy"]
+    made.calibration = pd.DataFrame(rows, columns=names)
+    found = made.calibrated(made.models, "after")
+    assert found.loc["own"].to_dict() == pytest.approx(
+        {"confidence": 0.8, "accuracy": 0.4, "cross_entropy": 1.75, "weight": 40}
+    )
+    assert made.calibrated(made.models.iloc[:1], "size", "after").index.tolist() == [("18k", "own")]
+    assert made.calibration["confidence"].tolist() == [0.9, 0.5, 1.0]

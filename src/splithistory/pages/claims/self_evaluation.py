@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...statistics import median_sizes, page, slopes, t_interval, t_test
-from .judging import Context, Judgement, Limits, judge, one_a_seed, over_seeds
+from .judging import Context, Judgement, Limits, TooSmall, judge, one_a_seed, over_seeds
 
 
 @judge("self-op-biased", "self")
@@ -25,8 +25,10 @@ def _self_imp_worse(context: Context, limits: Limits) -> Judgement:
 
 def _acted_minus_sampled(context: Context, column: str) -> np.ndarray:
     """One difference a seed: maintenance on the model's own histories minus on the generator's."""
-    acted = context.study.self_estimated(context.study.on_own_goal("acted"))
-    return one_a_seed(acted, context.judged_by_self, column, "acted")
+    acted = context.study.on_own_goal("acted")
+    if acted.empty:
+        raise TooSmall("the arm acted is not published")
+    return one_a_seed(context.study.self_estimated(acted), context.judged_by_self, column, "acted")
 
 
 @judge("self-imp-bias", "self")
