@@ -230,3 +230,33 @@ def test_a_goal_is_the_same_in_any_order_and_any_container():
 def test_float32_probabilities_are_accepted_and_made_to_sum_to_one():
     probs = np.random.default_rng(0).dirichlet(np.ones(16), size=100).astype(np.float32)
     assert np.abs(information.as_distribution(probs, "p").sum(-1) - 1).max() < 1e-15
+
+
+def test_outcomes_that_succeed_at_a_rate_are_even_unless_they_are_divided():
+    assert information.succeeding((1, 3), 5, 0.6) == pytest.approx([0.4 / 3, 0.3, 0.4 / 3, 0.3, 0.4 / 3])
+    found = information.succeeding((3, 1), 5, 0.6, among_successes=[0.75, 0.25], among_failures=[0, 1, 0])
+    assert found == pytest.approx([0, 0.45, 0.4, 0.15, 0])
+    with pytest.raises(ValueError, match=r"success: given 1.2 to 1.2, allowed is"):
+        information.succeeding((1, 3), 5, 1.2)
+
+
+@given(st.floats(0.51, 0.7))
+def test_the_same_op_on_another_curve_is_the_same_and_leads_back(s):
+    there = information.same_op_rate(s, 0.25, 0.5)
+    assert information.implied_op(there, 0.5) == pytest.approx(information.implied_op(s, 0.25), abs=1e-9)
+    assert information.same_op_rate(there, 0.5, 0.25) == pytest.approx(s, abs=1e-9)
+
+
+def test_an_op_that_another_curve_cannot_imply_is_refused():
+    with pytest.raises(ValueError, match=r"s: given 0.9 for p = 0.25, allowed is what q = 0.75 can imply"):
+        information.same_op_rate(0.9, 0.25, 0.75)
+
+
+def test_steps_at_equal_op_commute_for_a_shift_of_log_odds_and_not_for_kl():
+    def shift(s, q):
+        return (np.log(s / (1 - s)) - np.log(q / (1 - q))) ** 2
+
+    one, other = information.both_orders(0.54, divergence=shift)
+    assert one == pytest.approx(other, abs=1e-9)
+    one, other = information.both_orders(0.54)
+    assert abs(one - other) > 1e-3

@@ -107,6 +107,8 @@ def test_both_decompositions_add_up(seed, goal):
     imp = t["imp_success_rate"] + t["imp_within_success"] + t["imp_within_failure"]
     assert measured.op == pytest.approx(op, abs=1e-12)
     assert measured.imp == pytest.approx(imp, abs=1e-12)
+    within = t["op_within_success"] + t["op_within_failure"]
+    assert measured.excess(goal) == pytest.approx(within, abs=1e-12)
 
 
 @pytest.mark.parametrize("goal", [(0,), (1, 3), (0, 1, 2, 4)])

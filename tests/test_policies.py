@@ -118,6 +118,36 @@ def test_everywhere_any_outcomes_can_be_had_and_chance_is_even(outcomes):
     assert measured.op == pytest.approx(expected, abs=1e-12) == measured.imp
 
 
+def test_the_sequence_measured_on_itself_plays_its_own_next_token_and_nothing_if_all_is_noise():
+    measured = policies.generator(WORLD, 2000, seed=3)
+    expected = split_history(WORLD.histories(2000, 20, seed=3), WORLD.next_probs, WORLD)
+    assert np.array_equal(measured.counts, expected.counts) and measured.op > 0
+    independent = policies.generator(Recurrence(noise=1.0), 500, seed=3)
+    assert abs(independent.op) < 1e-12 and abs(independent.imp) < 1e-12
+
+
+def test_four_pictures_succeed_equally_often_and_only_the_first_without_excess():
+    goal, leaning = (0, 2, 4, 6), [0.4, 0.4, 0.1, 0.1]
+    found = policies.pictures(goal, 8, 0.75, leaning, reaching=[0.8, 0.1, 0.05, 0.05])
+    measured = {name: policies.everywhere(outcomes) for name, outcomes in found.items()}
+    assert np.allclose([p.success(goal) for p in measured.values()], 0.75, rtol=0, atol=1e-15)
+    excess = [policy.excess(goal) for policy in measured.values()]
+    within = information.kl(leaning, np.full(4, 0.25))
+    assert excess[:3] == pytest.approx([0, 0.75 * within, 0.25 * within], abs=1e-12)
+    assert excess[3] > excess[1] + excess[2] and found["trades one for another"][1] == 0.2
+    same = policies.pictures(goal, 8, 0.75, leaning)["trades one for another"]
+    assert policies.everywhere(same).excess(goal) == pytest.approx(within, abs=1e-12)
+
+
+@pytest.mark.parametrize("goal", [(0, 4), (0, 2, 4, 6), (0, 1, 2, 4, 5, 6)])
+def test_the_extremes_lie_at_the_ends_of_what_can_be_reached(goal):
+    for success in (0.1, 0.5, 0.9):
+        for end, policy in enumerate(policies.extremes(WORLD, goal, success)):
+            ends = WORLD.op_range(goal, policy.success(goal))
+            assert ends[0] - 1e-9 <= policy.op <= ends[1] + 1e-9
+            assert policy.op == pytest.approx(ends[end], abs=0.02)
+
+
 @pytest.mark.parametrize("beta", [0.0, 1.0, 20.0])
 def test_a_maximum_entropy_policys_log_odds_are_its_successes_times_beta(beta):
     measured = policies.maximum_entropy(WORLD, GOAL, beta)

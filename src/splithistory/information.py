@@ -144,6 +144,46 @@ def imp_min(s, s_prime) -> np.ndarray:
     return binary_kl(s, s_prime)
 
 
+def succeeding(
+    goal, n_outcomes: int, success: float, among_successes=None, among_failures=None
+) -> np.ndarray:
+    """Outcomes (K,) that meet a goal at this rate, divided so among successes and failures, else evenly.
+
+    among_successes (number of good outcomes,), among_failures (number of the others,): distributions, in the
+    order of the outcomes. The even division is the post's, whose Op is `implied_op` if chance is even.
+    """
+    mask, s = goal_mask(goal, n_outcomes), float(as_rate(success, "success"))
+    outcomes = np.zeros(n_outcomes)
+    for part, rate, among in ((mask, s, among_successes), (~mask, 1 - s, among_failures)):
+        among = np.full(part.sum(), 1 / part.sum()) if among is None else among
+        outcomes[part] = rate * as_distribution(among, "among_successes, among_failures")
+    return outcomes
+
+
+def same_op_rate(s: float, p: float, q: float, *, divergence=binary_kl) -> float:
+    """The rate above q that implies as much Op on the curve of q as s does on that of p.
+
+    Post, section "Optimization vs RL Success Rate": is there one curve for all p? divergence: of two rates,
+    to try another than kl. ValueError if not even certain success implies as much.
+    """
+    wanted, certain = divergence(s, p), 1 - 1e-12
+    if divergence(certain, q) < wanted:
+        raise ValueError(f"s: given {s:.6g} for p = {p:.6g}, allowed is what q = {q:.6g} can imply too")
+    return brentq(lambda rate: divergence(rate, q) - wanted, q, certain)
+
+
+def both_orders(s: float, *, divergence=binary_kl) -> tuple[float, float]:
+    """Where s > 1/2 comes by the steps at equal Op from p = 1/4 to 1/2 and from 1/2 to 3/4, in either order.
+
+    Were Op = G(φ(s) − φ(p)), each step would add a constant to φ(s), and the two would commute.
+    """
+
+    def step(rate: float, p: float, q: float) -> float:
+        return same_op_rate(rate, p, q, divergence=divergence)
+
+    return step(step(s, 0.25, 0.5), 0.5, 0.75), step(step(s, 0.5, 0.75), 0.25, 0.5)
+
+
 @dataclass(frozen=True, eq=False)  # an array has no single truth value to compare by
 class Tilted:
     """A prior P tilted until it expects a given utility: what `tilt` returns.

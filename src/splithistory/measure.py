@@ -86,6 +86,10 @@ class Futures:
         goal = as_goal(goal, self.n_outcomes)
         return _scalar(binary_kl(self.success(goal), len(goal) / self.n_outcomes))
 
+    def excess(self, goal) -> float:
+        """Op + δ − kl(s, p) >= 0, in nats: what unevenness within success and within failure adds to Op."""
+        return self.op + self.delta - self.implied_op(goal)
+
     def imp_min(self, goal) -> float:
         """kl(s, s'), in nats, the least impact that explains the two success rates (post, Appendix A)."""
         goal = as_goal(goal, self.n_outcomes)

@@ -2,14 +2,14 @@
 
 Floor 2. A world is a table W (M, A, K) with the share of each class of histories (M,): an object with
 `table` and `class_shares()`, as Recurrence is. Every policy here comes back measured, a SplitHistory
-over these shares, so nothing about it is estimated.
+over these shares, so nothing about it is estimated; but for `generator`, which sees more than the class.
 """
 
 import numpy as np
 from scipy.special import softmax
 
-from .information import as_distribution, goal_mask
-from .measure import SplitHistory
+from .information import as_distribution, goal_mask, succeeding
+from .measure import SplitHistory, split_history
 
 
 def acting(world, probs) -> SplitHistory:
@@ -25,6 +25,11 @@ def blind(world, probs) -> SplitHistory:
 def always(world, action: int) -> SplitHistory:
     """The blind policy that plays one action."""
     return blind(world, np.eye(world.table.shape[1])[action])
+
+
+def generator(world, n: int, *, seed) -> SplitHistory:
+    """The sequence as a policy: its own next token, measured on n histories of 20 tokens drawn from it."""
+    return split_history(world.histories(n, 20, seed=seed), world.next_probs, world)
 
 
 def given_history(measured: SplitHistory) -> SplitHistory:
@@ -60,6 +65,33 @@ def everywhere(outcomes) -> SplitHistory:
     n = len(outcomes)
     result = np.add.outer(np.arange(n), np.arange(n)) % n  # of class and action
     return SplitHistory(outcomes[result] / n, np.eye(n)[result])
+
+
+def pictures(goal, n_outcomes: int, success: float, leaning, reaching=None) -> dict[str, np.ndarray]:
+    """Four ways to succeed equally often, as outcomes (K,): the post's pictures, for as many good as bad.
+
+    leaning: how successes, or failures, are divided where they are not alike; reaching: how failures are
+    where neither is, as `leaning` if not given. Post, section on inner misalignment.
+    """
+    among = {
+        "indifferent": (None, None),
+        "prefers some successes": (leaning, None),
+        "avoids some failures": (None, leaning),
+        "trades one for another": (leaning, leaning if reaching is None else reaching),
+    }
+    return {name: succeeding(goal, n_outcomes, success, *parts) for name, parts in among.items()}
+
+
+def extremes(world, goal, success: float) -> tuple[SplitHistory, SplitHistory]:
+    """The policies of least and of greatest Op that steer to this success rate, but for the world's noise.
+
+    Even among successes and among failures; and one success and one failure only. See `Recurrence.op_range`.
+    """
+    n_outcomes = world.table.shape[-1]
+    n_good = int(goal_mask(goal, n_outcomes).sum())
+    alone = np.eye(n_good)[0], np.eye(n_outcomes - n_good)[0]
+    ends = succeeding(goal, n_outcomes, success), succeeding(goal, n_outcomes, success, *alone)
+    return steering(world, ends[0]), steering(world, ends[1])
 
 
 def maximum_entropy(world, goal, inverse_temperature: float) -> SplitHistory:

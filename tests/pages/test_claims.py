@@ -358,7 +358,7 @@ def unmaintained(lost):
 
 
 def below_by_the_post(made):
-    made.plugin = made.plugin.assign(op=made.plugin["implied_op"] - 0.01)
+    made.study.sampled["op"] -= 1.0
     return made
 
 
@@ -518,6 +518,37 @@ def test_judges_of_self_evaluation_compare_with_the_number_in_the_criteria(claim
     )
     assert usual.statistic == other.statistic and (usual.holds, usual.p) != (other.holds, other.p)
     assert other.p == usual.p or other.p > 0.05
+
+
+# claim, a verdict of CASES, what is changed in its limits, the verdict then
+MOVED = [
+    ("models-above-generator", YES, {"least": 9.0}, NO),
+    ("op-predicted", YES, {"error": 0.0}, MENDED),
+    ("op-predicted", YES, {"least": 1.2, "mended_least": 1.2}, NO),
+    ("op-predicted", MENDED, {"mended_most": 0.67}, NO),
+    ("some-below-line", YES, {"below": 99}, MENDED),
+    ("some-below-line", MENDED, {"refuted": 0.1}, NO),
+    ("few-far-above", YES, {"excess": -1.0}, NO),
+    ("few-far-above", YES, {"share": 1.0}, NO),
+    ("example-85-15", YES, {"implied": 0.04}, NO),
+    ("example-85-15", YES, {"actual": 1.6}, NO),
+    ("four-pictures", YES, {"excess": 1.0}, NO),
+    ("no-collapse", YES, {"mismatch": 1.0}, MENDED),
+    ("run-variation", YES, {"ratio": 1e9}, NO),
+    ("not-a-random-walk", YES, {"least": 9.0}, NO),
+]
+
+
+@pytest.mark.parametrize(("claim", "before", "changed", "after"), MOVED)
+def test_a_judge_compares_with_what_its_criterion_says(claim, before, changed, after, monkeypatch):
+    build, given = CASES[claim][before]
+    row = CRITERIA[claim]
+    assert set(changed) <= set(row.limits)
+    monkeypatch.setitem(claims.JUDGES, claim, partial(claims.JUDGES[claim], **given))
+    moved = row.model_copy(update={"limits": row.limits | changed})
+    made = build()
+    found = [next(claims.verdicts(made, [criterion])).verdict for criterion in (row, moved)]
+    assert found == [before, after]
 
 
 # --- what is not in the study ---------------------------------------------------------------------------

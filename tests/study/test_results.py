@@ -90,3 +90,37 @@ def test_calibration_is_weighted_by_predictions_within_what_it_is_told_by():
     )
     assert made.calibrated(made.models.iloc[:1], "size", "after").index.tolist() == [("18k", "own")]
     assert made.calibration["confidence"].tolist() == [0.9, 0.5, 1.0]
+
+
+def test_the_generator_is_read_by_its_likeliest_token_or_by_its_own_draw():
+    made = bare(("generator", "", "", 0), ("pretrained", "", "18k", 0))
+    noisy = made.counts[made.counts["model"] == 0].assign(temperature=1.0, count=20)
+    made.counts = pd.concat([made.counts, noisy])
+    assert [made.generator(temperature=t).n_histories for t in (0.0, 1.0)] == [2560, 5120]
+
+
+def test_a_model_that_has_no_goal_is_measured_on_each_and_one_that_has_is_not(monkeypatch):
+    monkeypatch.setattr(measure, "_RESAMPLES", 50)
+    made = bare(("generator", "", "", 0), ("pretrained", "", "18k", 0), ("finetuned", "sampled", "18k", 2))
+    found = made.without_goal()
+    assert found[["model", "n_good"]].to_numpy().tolist() == [[m, g] for m in (0, 1) for g in GOALS]
+    of_four = made.measured(1).implied_op(GOALS[4])
+    assert (
+        found.loc[4, "gap"] == found.loc[4, "op"] - of_four and found.loc[4, "gap_low"] < found.loc[4, "gap"]
+    )
+
+
+def test_gaps_and_errors_hold_the_posts_procedure_against_the_exact_value():
+    made = bare(*(("finetuned", "sampled", "18k", n_good) for n_good in GOALS))
+    even = {f"{f}{k}": 1 / 8 for f in ("f", "f_prime") for k in range(8)}
+    sets = [
+        {"model": m, "repeat": r, "op": m + 0.1 * r, "imp": 1.0, **even} for m in range(3) for r in (0, 2)
+    ]
+    made.sampled = pd.DataFrame(sets)
+    rows = made.models.assign(op=[0.5, 1.0, 2.0], implied_op=0.25)
+    gaps = made.gaps(rows)
+    assert gaps["gap"].tolist() == [0.25, 0.75, 1.75]
+    assert gaps["sampled_gap"].tolist() == pytest.approx([0.1, 1.1, 2.1])  # chance: nothing is implied
+    errors = made.sampled_errors(rows.iloc[[2, 0]], "op")
+    assert errors.columns.tolist() == [2, 0] and errors.index.tolist() == [0, 2]
+    assert errors.to_numpy() == pytest.approx(np.array([[0.0, -0.5], [0.2, -0.3]]))

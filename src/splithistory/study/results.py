@@ -104,6 +104,11 @@ class Study:
         rows = self.models[self.models["stage"] == "pretrained"].sort_values("n_parameters")
         return list(dict.fromkeys(rows["size"]))
 
+    def generator(self, *, temperature: float = 0.0) -> SplitHistory:
+        """The sequence measured on itself: its likeliest token, or its own noisy draw at temperature 1."""
+        model = self.models.loc[self.models["stage"] == "generator", "model"].iloc[0]
+        return self.measured(int(model), temperature=temperature)
+
     def finetuned(self, arm: str = "sampled") -> pd.DataFrame:
         """The rows of `models` that an arm of reinforcement trained."""
         return self.models[(self.models["stage"] == "finetuned") & (self.models["arm"] == arm)]
@@ -159,7 +164,8 @@ class Study:
     def decompositions(self, arm: str = "sampled") -> pd.DataFrame:
         """Op and Imp split into their terms (SplitHistory.decomposition), at temperature 0, in nats.
 
-        A row for each pretrained model on every goal, and for each finetuned one of the arm on its own.
+        A row for each pretrained model on every goal, and for each finetuned one of the arm on its own;
+        excess: what the two terms within success and within failure come to.
         """
         rows = []
         pretrained = self.models[self.models["stage"] == "pretrained"]
@@ -167,8 +173,33 @@ class Study:
             measured = self.measured(row.model)
             for n_good in [row.n_good] if row.n_good else GOALS:
                 scalars = {"n_good": n_good, "op": measured.op, "imp": measured.imp}
+                scalars["excess"] = measured.excess(GOALS[n_good])
                 rows.append({**row._asdict(), **scalars, **measured.decomposition(GOALS[n_good])})
         return pd.DataFrame(rows)
+
+    def without_goal(self) -> pd.DataFrame:
+        """Every model that was given no goal, on each: as `summary`, n_good being the goal; temperature 0."""
+        rows = self.models[self.models["stage"] != "finetuned"].drop(columns="n_good")
+        found = [
+            {"model": m, "n_good": n_good, **_scalars(self.measured(m), goal)}
+            for m in rows["model"]
+            for n_good, goal in GOALS.items()
+        ]
+        return rows.merge(pd.DataFrame(found), on="model")
+
+    def gaps(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Rows measured on a goal, with op − implied_op (nats): `gap` exactly, `sampled_gap` by procedure."""
+        sampled = self.by_procedure(rows)
+        gap, sampled_gap = (table["op"] - table["implied_op"] for table in (rows, sampled))
+        return rows.assign(gap=gap, sampled_gap=sampled_gap)
+
+    def sampled_errors(self, rows: pd.DataFrame, column: str) -> pd.DataFrame:
+        """The post's procedure minus the exact value of a column (op or imp, nats), (sets, models).
+
+        All models share the sets of histories: sets are the independent replications.
+        """
+        sets = self.sampled.pivot(index="repeat", columns="model", values=column)
+        return sets[rows["model"]] - rows.set_index("model")[column]
 
     def sampled_op(self) -> pd.DataFrame:
         """Op by the post's procedure: mean and half (95 % t interval over the sets), nats, by model."""

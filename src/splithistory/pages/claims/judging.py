@@ -112,8 +112,7 @@ class Context:
     @cached_property
     def generator(self) -> SplitHistory:
         """The sequence measured on itself: its own noisy draw."""
-        rows = self.study.models[self.study.models["stage"] == "generator"]
-        return self.study.measured(int(rows["model"].iloc[0]), temperature=1.0)
+        return self.study.generator(temperature=1.0)
 
     @cached_property
     def pretrained(self) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...measure import split_history
+from ...policies import generator
 from ...recurrence import Recurrence
 from ...statistics import clustered_interval, page
 from .judging import EXACT, Context, Judgement, Limits, centred, growth_over_seeds, judge
@@ -22,7 +22,7 @@ def _models_above_generator(context: Context, limits: Limits) -> Judgement:
     for name, rows in (("finetuned", context.own), ("pretrained", context.pretrained)):
         intervals = [_op(context, model) for model in rows["model"]]
         highest = [c - centre + np.hypot(h, half) for c, h in intervals]
-        below[name] = sum(value < 0 for value in highest)
+        below[name] = sum(value < limits["least"] for value in highest)
     text = ", ".join(f"{n} {name}" for name, n in below.items())
     text = f"below the generator's {context.generator.op:.4f} nats ({low:.4f} to {high:.4f}): {text}"
     return Judgement(text, not any(below.values()), not below["finetuned"])
@@ -35,14 +35,13 @@ def _op_grows(context: Context, limits: Limits) -> Judgement:
 
 
 @judge("not-a-random-walk", "models")
-def _not_a_random_walk(context: Context, limits: Limits, independent: Recurrence | None = None) -> Judgement:
-    walk = independent or Recurrence(noise=1.0)  # every token drawn anew
-    histories = walk.histories(20_000, seed=1)
+def _not_a_random_walk(context: Context, limits: Limits) -> Judgement:
     low, high = context.generator.interval("op")
-    own = split_history(histories, walk.next_probs, walk).interval("op")
+    independent = generator(Recurrence(noise=1.0), 20_000, seed=1)  # every token drawn anew
+    own = independent.interval("op")
     text = f"generator {low:.4f} to {high:.4f} nats (95 %)"
     text += f", independent draws within {np.abs(own).max():.1e} of 0"
-    return Judgement(text, bool(low > 0 and own[0] <= EXACT and own[1] >= -EXACT))
+    return Judgement(text, bool(low > limits["least"] and own[0] <= EXACT and own[1] >= -EXACT))
 
 
 @judge("run-variation", "seeds")
@@ -57,4 +56,4 @@ def _run_variation(context: Context, limits: Limits) -> Judgement:
 
     low, _ = clustered_interval(ratio, seeds)  # resampled seeds spread less: it is no bound from above
     text = f"standard deviation over seeds {ratio(seeds):.2f} of the half width (95 %: above {low:.2f})"
-    return Judgement(text, low > 1)
+    return Judgement(text, low > limits["ratio"])
