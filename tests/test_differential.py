@@ -52,6 +52,13 @@ def test_scalar_forms_are_minus_ln_c_and_minus_ln_c_plus_c_times_c_minus_one(c):
     one, agent = np.eye(1), np.array([[c]])
     assert differential.op(one, agent) == pytest.approx(-np.log(abs(c)), abs=1e-12)
     assert differential.imp(one, agent) == pytest.approx(-np.log(abs(c)) + c * (c - 1), abs=1e-12)
+    measured = differential.op(one, agent), differential.imp(one, agent)
+    assert differential.scalar(c) == pytest.approx(measured, abs=1e-12)
+    assert differential.scalar([c, -c])[1].shape == (2,)
+
+
+def test_an_agent_that_leaves_no_variation_has_infinite_measures():
+    assert differential.scalar(0.0) == (np.inf, np.inf)
 
 
 def test_an_agent_that_changes_nothing_has_neither():
@@ -70,6 +77,8 @@ def test_diagonal_jacobians_add_up_over_variables(seed):
     for measure in (differential.op, differential.imp):
         parts = sum(measure(np.array([[a]]), np.array([[b]])) for a, b in zip(g, h, strict=True))
         assert measure(np.diag(g), np.diag(h)) == pytest.approx(parts, abs=1e-10)
+    of_whole = differential.op(np.diag(g), np.diag(h)), differential.imp(np.diag(g), np.diag(h))
+    assert np.allclose(np.sum(differential.scalar(h / g), axis=1), of_whole, rtol=0, atol=1e-10)
 
 
 def test_a_batch_is_measured_as_its_members_are():

@@ -260,3 +260,16 @@ def test_steps_at_equal_op_commute_for_a_shift_of_log_odds_and_not_for_kl():
     assert one == pytest.approx(other, abs=1e-9)
     one, other = information.both_orders(0.54)
     assert abs(one - other) > 1e-3
+
+
+@given(distributions(6), distributions(2), distributions(3))
+def test_parts_that_are_independent_in_the_reference_leave_mutual_information_over(joint, first, second):
+    joint = joint.reshape(2, 3)
+    whole, parts = information.whole_and_parts(joint, np.outer(first, second))
+    mutual = information.kl(joint.ravel(), np.outer(joint.sum(1), joint.sum(0)).ravel())
+    assert whole - parts == pytest.approx(mutual, abs=1e-12)
+
+
+def test_another_divergence_may_be_given_for_the_whole_and_its_parts():
+    counted = information.whole_and_parts(np.eye(2), np.eye(2), lambda p, q: len(p))
+    assert counted == (4, 4)

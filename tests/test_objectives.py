@@ -15,6 +15,8 @@ from splithistory.objectives import (
     cross_evaluate,
     cuts,
     every_goal,
+    graded_bounds,
+    grades,
     maxent_goal_directedness,
     named,
     rank_of,
@@ -116,6 +118,36 @@ def test_equal_scores_share_a_place_and_the_best_is_first():
     assert [rank_of(g, goals, np.array([0.5, 0.9, 0.5])) for g in goals] == [2.5, 1.0, 2.5]
     with pytest.raises(ValueError, match=r"goal: given \(3,\), allowed is one of the 3 candidates"):
         rank_of((3,), goals, np.zeros(3))
+
+
+def test_nested_goals_make_grades():
+    assert grades(GOALS.values(), 8).tolist() == [3, 1, 2, 0, 3, 1, 2, 0]
+
+
+@given(st.integers(0, 50))
+def test_no_bound_of_a_graded_reward_is_passed_and_what_it_leaves_of_op_adds_up(seed):
+    futures = random_futures(seed)
+    found = graded_bounds(futures, np.array([0, 1, 1, 2, 3, 3]))
+    assert max(found["tilt"], found["threshold"]) <= found["chain"] + 1e-12 <= futures.imp + 2e-12
+    assert found["op_tilt"] + found["op_rest"] == pytest.approx(futures.op, abs=1e-9)
+    assert found["op_rest"] >= 0
+
+
+def test_a_reward_of_two_grades_is_a_goal():
+    futures, goal = random_futures(1), (0, 3)
+    found = graded_bounds(futures, grades([goal], 6))
+    for bound in ("tilt", "threshold", "chain"):
+        assert found[bound] == pytest.approx(futures.imp_min(goal), abs=1e-9)
+    assert found["op_tilt"] == pytest.approx(futures.implied_op(goal) - futures.delta, abs=1e-9)
+    assert found["best"] == 2
+
+
+def test_of_tilt_and_thresholds_either_can_be_the_tighter():
+    bell = np.array([1, 2, 1]) / 4
+    tilted, spread = bell * [1, 2, 4], np.array([3, 2, 3]) / 8
+    found = [graded_bounds(Futures([1.0], f / f.sum(), [bell]), np.arange(3)) for f in (tilted, spread)]
+    assert found[0]["threshold"] < found[0]["tilt"] == pytest.approx(found[0]["chain"], abs=1e-12)
+    assert found[1]["tilt"] < 1e-12 and found[1]["threshold"] > 0.01
 
 
 def test_the_confusion_matrix_has_the_truth_in_its_rows():

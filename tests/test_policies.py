@@ -148,6 +148,28 @@ def test_the_extremes_lie_at_the_ends_of_what_can_be_reached(goal):
             assert policy.op == pytest.approx(ends[end], abs=0.02)
 
 
+def test_two_bits_that_move_together_move_for_less_than_each_would_alone():
+    futures = policies.moved_together()
+    split = futures.counterfactual_probs.reshape(2, 2)
+    whole, parts = information.whole_and_parts(futures.outcome_probs.reshape(2, 2), split)
+    assert whole == pytest.approx(futures.imp, abs=1e-15) and whole < parts - 0.2
+    assert np.trace(split) == pytest.approx(0.9) and np.allclose(split.sum(0), 0.5)
+    even = policies.moved_together(agreement=0.5)
+    assert np.allclose(even.counterfactual_probs, 0.25)
+
+
+def test_moving_has_impact_and_no_penalty_and_burning_the_opposite():
+    rooms = policies.two_rooms()
+    found = {name: (round(measured.imp, 12), lost) for name, (measured, lost) in rooms.items()}
+    expected = pytest.approx(np.log(2), abs=1e-12)  # the first room is certain, where it was one of two
+    assert found["goes to the first room"] == (expected, 0.0)
+    assert found["burns"] == (0.0, 1.0) and found["stays"] == (0.0, 0.0)
+
+
+def test_where_one_cannot_go_back_moving_puts_a_room_out_of_reach():
+    assert policies.two_rooms(moves=False)["goes to the first room"][1] == 0.5
+
+
 @pytest.mark.parametrize("beta", [0.0, 1.0, 20.0])
 def test_a_maximum_entropy_policys_log_odds_are_its_successes_times_beta(beta):
     measured = policies.maximum_entropy(WORLD, GOAL, beta)

@@ -28,7 +28,7 @@ study.runs
 study.profiles
 study.publishing
 study
-pages.figures pages.findings pages.chapters
+pages.figures pages.findings pages.chapters pages.exact
 pages.book
 pages.claims.judging
 pages.claims.derivations pages.claims.experiment pages.claims.impact pages.claims.objectives \

@@ -41,6 +41,17 @@ def imp(j_g, j_h, *, noise_floor: float = 0.0) -> np.ndarray:
     return _log_volume(r_g) - _log_volume(r_h) + traces
 
 
+def scalar(c) -> tuple[np.ndarray, np.ndarray]:
+    """(Op, Imp) of one variable, −ln|C| and −ln|C| + C(C − 1), in nats; C (...) = J_g⁻¹ J_h, infinite at 0.
+
+    Over variables that do not mix, whose Jacobians are diagonal, they sum to the measures of the whole.
+    """
+    c = as_array(c, "c")
+    with np.errstate(divide="ignore"):
+        op = -np.log(np.abs(c))
+    return op, op + c * (c - 1)
+
+
 def from_function(agent, environment, point) -> tuple[np.ndarray, np.ndarray]:
     """(J_g, J_h) at `point` (dim P,) by automatic differentiation, (dim F, dim P) float64 each.
 

@@ -121,6 +121,18 @@ def kl(probs, reference) -> np.ndarray:
     return rel_entr(probs, reference).sum(-1)
 
 
+def whole_and_parts(joint, reference, divergence=kl) -> tuple:
+    """Divergence of outcomes that have two parts, and the sum of the two parts' own, in nats.
+
+    joint, reference (I, J). The second is the greater only if the parts depend on each other in the
+    reference; if they do not, the first is greater by the mutual information of the joint's.
+    divergence: of two distributions (K,); another than `kl` for numbers that are exact.
+    """
+    joint, reference = np.asarray(joint), np.asarray(reference)
+    parts = [divergence(joint.sum(axis), reference.sum(axis)) for axis in (1, 0)]
+    return divergence(joint.ravel(), reference.ravel()), sum(parts)
+
+
 def binary_kl(s, q) -> np.ndarray:
     """kl(s, q) = s ln(s/q) + (1-s) ln((1-s)/(1-q)), in nats, with 0 ln 0 = 0.
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import logsumexp, softmax
 from scipy.stats import rankdata
 
-from .information import binary_kl, goal_mask
+from .information import binary_kl, goal_mask, kl, tilt
 from .measure import Futures, SplitHistory
 from .statistics import Table, auc, percentiles, redrawn, slope_by_goal, slopes, t_interval
 
@@ -51,6 +51,34 @@ def cross_evaluate(futures: Futures, goals) -> dict[str, np.ndarray]:
 
 def _rates(masks: np.ndarray, probs: np.ndarray) -> np.ndarray:
     return np.clip(masks @ probs, 0.0, 1.0)  # a sum of all but nothing may be 1 + 1e-16
+
+
+def grades(goals, n_outcomes: int) -> np.ndarray:
+    """The graded reward that goals make together: how many of them an outcome meets, (K,)."""
+    return np.sum([goal_mask(goal, n_outcomes) for goal in goals], axis=0)
+
+
+def graded_bounds(futures: Futures, grades) -> dict[str, float]:
+    """What a graded reward implies of a measurement, in nats; grades (K,), a number for each outcome.
+
+    Of Imp, with R the mean of F': tilt, by the mean grade alone; threshold, by the best of the tasks "at
+    least this grade", and best, how many outcomes that task has; chain, by the distribution of grades, all
+    tasks in a row. Of Op: op_tilt, by the mean grade (less δ), and op_rest, what it leaves of Op.
+    So tilt, threshold <= chain <= Imp and op_tilt + op_rest = Op.
+    """
+    f, r = futures.outcome_probs, futures.action_probs @ futures.counterfactual_probs
+    levels, mean = np.unique(grades), f @ grades
+    tasks, equal = grades >= levels[1:, None], grades == levels[:, None]
+    implied = binary_kl(tasks @ f, tasks @ r)
+    of_op = tilt(np.full(len(f), 1 / len(f)), grades, mean)
+    return {
+        "tilt": tilt(r, grades, mean).kl,
+        "threshold": float(implied.max()),
+        "best": int(tasks[implied.argmax()].sum()),
+        "chain": float(kl(equal @ f, equal @ r)),
+        "op_tilt": of_op.kl - futures.delta,
+        "op_rest": float(kl(f, of_op.probs)),
+    }
 
 
 def scores(measured: SplitHistory, goals, by: str = "op") -> np.ndarray:

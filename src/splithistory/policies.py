@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import softmax
 
 from .information import as_distribution, goal_mask, succeeding
-from .measure import SplitHistory, split_history
+from .measure import Futures, SplitHistory, split_history
 
 
 def acting(world, probs) -> SplitHistory:
@@ -134,3 +134,27 @@ def habitual(measured: SplitHistory, goal, *, rounds: int = 300) -> SplitHistory
 def _success(table: np.ndarray, goal) -> np.ndarray:
     """(M, A): how often each action on each class leads into the goal."""
     return table[..., goal_mask(goal, table.shape[-1])].sum(-1)
+
+
+def moved_together(agreement: float = 0.9) -> Futures:
+    """Two bits, in the order 00, 01, 10, 11: in F' they agree so often, in F at 0.9, but mostly as 00.
+
+    Where they depend on each other in F', both can move for less than the sum of what each would take.
+    """
+    split = np.array([agreement, 1 - agreement, 1 - agreement, agreement]) / 2
+    return Futures([1.0], [0.8, 0.05, 0.05, 0.1], [split])
+
+
+def two_rooms(moves: bool = True) -> dict[str, tuple[SplitHistory, float]]:
+    """Policies in a house of two rooms, {name: (measured, penalty)}; half of the histories are in each room.
+
+    One can stay, go to the other room, or burn the house down, after which there is ash, outcome 2. penalty:
+    how much is put out of reach, as attainable utility preservation counts it (Turner et al. 2020): the mean
+    change, against staying, in which of the rooms can be reached. moves: whether one can go back.
+    """
+    leads = np.array([[0, 1, 2], [1, 0, 2]])  # of room and action
+    attainable = np.array([[1, moves], [moves, 1], [0, 0]], dtype=float)  # of outcome and room
+    lost = np.abs(attainable[leads] - attainable[leads[:, :1]]).mean(-1)
+    actions = {"stays": [0, 0], "goes to the first room": [0, 1], "burns": [2, 2]}
+    shares = {name: np.eye(3)[action] / 2 for name, action in actions.items()}
+    return {name: (SplitHistory(t, np.eye(3)[leads]), float((t * lost).sum())) for name, t in shares.items()}

@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 
 from splithistory import measure
+from splithistory.objectives import graded_bounds
 from splithistory.statistics import t_interval
 from splithistory.study import GOALS, Study
+from splithistory.study.results import GRADES
 
 SIZES = ["18k", "53k"]
 
@@ -124,3 +126,13 @@ def test_gaps_and_errors_hold_the_posts_procedure_against_the_exact_value():
     errors = made.sampled_errors(rows.iloc[[2, 0]], "op")
     assert errors.columns.tolist() == [2, 0] and errors.index.tolist() == [0, 2]
     assert errors.to_numpy() == pytest.approx(np.array([[0.0, -0.5], [0.2, -0.3]]))
+
+
+def test_the_graded_reward_bounds_every_model_and_its_rows_stay():
+    made = bare(("finetuned", "sampled", "53k", 2), ("finetuned", "sampled", "18k", 4))
+    models = made.finetuned().sort_values("size")
+    graded = made.graded(models)
+    assert graded["model"].tolist() == [1, 0] and graded["size"].tolist() == SIZES
+    for row in graded.itertuples():
+        assert graded_bounds(made.measured(row.model), GRADES)["chain"] == row.chain
+    assert GRADES.tolist() == [3, 1, 2, 0, 3, 1, 2, 0]

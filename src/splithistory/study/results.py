@@ -16,7 +16,16 @@ from safetensors.numpy import load_file
 
 from ..information import imp_min, implied_op
 from ..measure import Futures, SplitHistory
-from ..objectives import CRITERIA, cross_evaluate, named, scores, threshold_goal, without_list
+from ..objectives import (
+    CRITERIA,
+    cross_evaluate,
+    graded_bounds,
+    grades,
+    named,
+    scores,
+    threshold_goal,
+    without_list,
+)
 from ..policies import habitual
 from ..recurrence import Recurrence
 from ..statistics import t_interval
@@ -24,6 +33,7 @@ from .store import checked_manifest, whole_folder, write_manifest
 
 ARMS = ("sampled", "exact", "acted")  # of reinforcement, in the order in which they are shown
 GOALS = {2: (0, 4), 4: (0, 2, 4, 6), 6: (0, 1, 2, 4, 5, 6)}  # the post's goals by n_good, outcomes s_{t+1}
+GRADES = grades(GOALS.values(), 8)  # the graded reward that they make, each holding the one before
 # how a model's logits are read when it is measured: (temperature, tokens it may play)
 READINGS = ((0.0, "all"), (1.0, "all"), (0.0, "odd"))
 
@@ -299,6 +309,11 @@ class Study:
             even = np.full(own.n_outcomes, 1 / own.n_outcomes)
             rows.append(row | {"habit_named": threshold_goal(habit, even)[0] == goal})
         return pd.DataFrame(rows)
+
+    def graded(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Rows of models with what the graded reward GRADES implies of them (`objectives.graded_bounds`)."""
+        found = [graded_bounds(self.measured(m), GRADES) for m in rows["model"]]
+        return rows.assign(**pd.DataFrame(found, index=rows.index))
 
     def self_estimated(self, rows: pd.DataFrame, *, restricted: bool = True) -> pd.DataFrame:
         """Models measured on their own goals (`on_own_goal`) with what they say of themselves.

@@ -5,11 +5,10 @@ import json
 import numpy as np
 
 from ... import differential
-from ...information import binary_kl, goal_mask, kl, tilt
-from ...measure import Futures, SplitHistory
-from ...policies import everywhere
+from ...information import whole_and_parts
+from ...measure import SplitHistory
+from ...policies import everywhere, moved_together, two_rooms
 from ...statistics import power_law_exponent, t_interval
-from ...study import GOALS
 from .judging import EXACT, Context, Judgement, Limits, judge
 
 
@@ -29,19 +28,19 @@ def _op_signed(context: Context, limits: Limits, undoes: bool = True) -> Judgeme
 
 
 @judge("imp-adds")
-def _imp_adds(context: Context, limits: Limits, counterexample=(0.45, 0.05, 0.05, 0.45)) -> Judgement:
+def _imp_adds(context: Context, limits: Limits, agreement: float = 0.9) -> Judgement:
     rng = np.random.default_rng(0)
     joint, bits = rng.dirichlet(np.ones(4), 1000), rng.dirichlet([1, 1], (1000, 2))
-    least = min(_more_than_parts(f, np.outer(*ab).ravel()) for f, ab in zip(joint, bits, strict=True))
-    other = _more_than_parts(np.array([0.8, 0.05, 0.05, 0.1]), np.array(counterexample))
+    least = min(_more_than_parts(f, np.outer(*ab)) for f, ab in zip(joint, bits, strict=True))
+    example = moved_together(agreement)
+    other = _more_than_parts(example.outcome_probs, example.counterfactual_probs)
     text = f"joint minus parts at least {least:.4f} nats over 1000 product F', {other:.4f} for another"
     return Judgement(f"{text}, exact", min(least, other) >= -EXACT, least >= -EXACT and other < 0)
 
 
 def _more_than_parts(joint: np.ndarray, reference: np.ndarray) -> float:
-    """KL of two bits minus the sum of their own KLs."""
-    f, r = joint.reshape(2, 2), reference.reshape(2, 2)
-    return float(kl(joint, reference) - sum(kl(f.sum(axis), r.sum(axis)) for axis in (0, 1)))
+    whole, parts = whole_and_parts(joint.reshape(2, 2), reference.reshape(2, 2))
+    return float(whole - parts)
 
 
 @judge("binary-future")
@@ -57,49 +56,32 @@ def _binary_future(context: Context, limits: Limits, n_outcomes: int = 2) -> Jud
     return Judgement(f"{text}, exact", excess < EXACT, by_mean > 0)
 
 
-# a graded reward that the goals make, since each holds the one before: how many of them an outcome meets
-_GRADES = np.sum([goal_mask(goal, 8) for goal in GOALS.values()], axis=0).astype(float)
-
-
 @judge("no-general-op", "models")
 def _no_general_op(context: Context, limits: Limits) -> Judgement:
-    uniform = np.full(len(_GRADES), 1 / len(_GRADES))
-    measured = context.measured.values()
-    gaps = [m.op + m.delta - tilt(uniform, _GRADES, m.outcome_probs @ _GRADES).kl for m in measured]
-    least = min(gaps)
-    text = f"Op is at least {least:.4f} nats above the bound of a graded utility ({len(gaps)} models), exact"
-    return Judgement(text, least < -1e-9)
+    models = context.study.graded(context.own)
+    least = (models["op"] - models["op_tilt"]).min()
+    text = (
+        f"Op is at least {least:.4f} nats above the bound of a graded utility ({len(models)} models), exact"
+    )
+    return Judgement(text, bool(least < -1e-9))
 
 
 @judge("utility-by-thresholds", "seeds")
 def _utility_by_thresholds(context: Context, limits: Limits) -> Judgement:
-    share = context.own["model"].map({m: _best_threshold(f) for m, f in context.measured.items()})
-    mean, half = t_interval(share.groupby(context.own["seed"]).mean())
+    models = context.study.graded(context.own)
+    share = models["threshold"] / models["tilt"]
+    mean, half = t_interval(share.groupby(models["seed"]).mean())
     text = f"best threshold task has {mean:.3f} ± {half:.3f} of the bound of a graded reward"
-    return Judgement(text, mean - half > 0.9, mean - half > 0.5)
-
-
-def _best_threshold(futures: Futures) -> float:
-    """Largest kl of 'at least this grade' in F from the mean F', over the tilt bound of the grades."""
-    f, reference = futures.outcome_probs, futures.action_probs @ futures.counterfactual_probs
-    tasks = [_GRADES >= grade for grade in range(1, len(GOALS) + 1)]
-    best = max(float(binary_kl(f[task].sum(), reference[task].sum())) for task in tasks)
-    return best / tilt(reference, _GRADES, f @ _GRADES).kl
+    return Judgement(text, mean - half > limits["above"], mean - half > limits["mended_above"])
 
 
 @judge("differential-minimum")
 def _differential_minimum(context: Context, limits: Limits, linear: float = 1.0) -> Judgement:
     """C Imp'(C) = 2 C² − C − 1 vanishes at stationary points; Imp'' = 1/C² + 2 > 0 makes them minima."""
     low, high = sorted(np.roots([2, -linear, -1]))
-
-    def value(c):
-        return -np.log(abs(c)) + c * (c - linear)
-
-    grid = np.array([0.25, 0.5, 1.0, 2.0])
-    measured = [differential.imp([[1.0]], [[c]]) for c in grid]
-    agrees = np.allclose(measured, value(grid), rtol=0, atol=EXACT)
-    text = f"minima {abs(value(high)):.3f} nats at C = {high:g}, {value(low):.3f} at {low:g}, exact"
-    return Judgement(text, bool(agrees and abs(high - 1) < EXACT and abs(value(high)) < EXACT))
+    at_low, at_high = differential.scalar([low, high])[1]
+    text = f"minima {abs(at_high):.3f} nats at C = {high:g}, {at_low:.3f} at {low:g}, exact"
+    return Judgement(text, bool(abs(high - 1) < EXACT and abs(at_high) < EXACT))
 
 
 @judge("diagonal-sum")
@@ -109,9 +91,9 @@ def _diagonal_sum(context: Context, limits: Limits, coupling: float = 0.0) -> Ju
     for width in range(1, 9):
         j_g, j_h = rng.uniform(0.5, 2, (2, width))
         whole = np.diag(j_g), np.diag(j_h) + coupling * (1 - np.eye(width))
-        parts = j_g[:, None, None], j_h[:, None, None]
-        for measure in (differential.op, differential.imp):
-            largest = max(largest, abs(float(measure(*whole) - measure(*parts).sum())))
+        measured = np.array([differential.op(*whole), differential.imp(*whole)])
+        summed = np.sum(differential.scalar(j_h / j_g), axis=1)
+        largest = max(largest, float(np.abs(measured - summed).max()))
     return Judgement(f"largest difference {largest:.1e} nats, widths 1 to 8, exact", largest < EXACT)
 
 
@@ -124,7 +106,8 @@ def _jacobian_cost(context: Context, limits: Limits) -> Judgement:
         return Judgement("not measured: no benchmark file has it", None)
     exponents = [_exponent({int(width): s for width, s in times.items()}) for times in timed]
     text = f"exponent {', '.join(f'{e:.2f}' for e in exponents)} for widths 128 to 1024"
-    return Judgement(text, all(4 <= e <= 6 for e in exponents), max(exponents) <= 3.3)
+    within = all(limits["least"] <= e <= limits["most"] for e in exponents)
+    return Judgement(text, within, max(exponents) <= limits["mended_most"])
 
 
 def _exponent(seconds: dict[int, float]) -> float:
@@ -143,13 +126,8 @@ def _impact_regularisation(context: Context, limits: Limits) -> Judgement:
 
 @judge("unlike-aup")
 def _unlike_aup(context: Context, limits: Limits, moves: bool = True) -> Judgement:
-    """Two rooms and ash, half of the histories in each room: one policy burns, one goes to the first room."""
-    act = np.array([[0, 1, 2], [1, 0, 2]])  # of room and action: stay, switch, burn
-    burn, go = np.array([[0, 0, 0.5], [0, 0, 0.5]]), np.array([[0.5, 0, 0], [0, 0.5, 0]])
-    # attainable: which of being in either room can be had afterwards; from a room both, if one can move
-    attainable = np.array([[1, moves], [moves, 1], [0, 0]], dtype=float)
-    lost = np.abs(attainable[act] - attainable[act[:, :1]]).mean(-1)
-    penalty = [float((policy * lost).sum()) for policy in (burn, go)]
-    imp = [SplitHistory(policy, np.eye(3)[act]).imp for policy in (burn, go)]
+    rooms = two_rooms(moves)
+    pair = [rooms[name] for name in ("burns", "goes to the first room")]
+    imp, penalty = [measured.imp for measured, _ in pair], [lost for _, lost in pair]
     text = f"Imp {imp[0]:.3f}, penalty {penalty[0]:.2f} of burning, {imp[1]:.3f}, {penalty[1]:.2f} of moving"
     return Judgement(f"{text}, exact", bool((imp[0] - imp[1]) * (penalty[0] - penalty[1]) < 0))
