@@ -8,7 +8,7 @@ import torch
 from conftest import GOAL, SHORT, SMALL, TUNE, double, starting_weights
 
 from splithistory import Recurrence, split_history
-from splithistory.data import TEST_SEED, data_seed, training_windows
+from splithistory.data import TEST_SEED, Interventions, data_seed, training_windows, windows
 from splithistory.engine import Diverged
 from splithistory.recurrence import drawn
 from splithistory.training import (
@@ -88,6 +88,41 @@ def test_sequences_drawn_for_a_gpu_follow_the_recurrence_as_those_of_the_world_d
     assert np.abs(shares - world.class_shares()).max() < 0.008
     wrong = tokens[:, -1][~follows] % 8  # noise is uniform, and hits the right value one time in eight
     assert np.abs(np.bincount(wrong, minlength=8) / len(wrong) - 1 / 8).max() < 0.08
+
+
+def follows(world, tokens):
+    """Share of windows whose last token is what the recurrence makes of those before."""
+    return (world.noiseless_next(tokens[:, :-1]) == tokens[:, -1] % 8).mean()
+
+
+def test_interventions_are_played_at_odd_positions_and_the_sequence_goes_on_from_them_or_does_not():
+    world, n = Recurrence(noise=0.0), 4000
+    plain, answered, ignored = (
+        windows(world, n, 20, 0, "cpu", told).numpy()
+        for told in (Interventions(), Interventions(0.5), Interventions(0.5, consequence=False))
+    )
+    for tokens, expected in ((plain, 1.0), (answered, 1.0), (ignored, 1 / 8)):
+        even, odd = tokens[: n // 2], tokens[n // 2 :]  # by the position of the last token
+        assert (even[:, -1] < 8).all() and (odd[:, -1] >= 8).all()
+        assert follows(world, even) == pytest.approx(expected, abs=0.06)
+    # an intervention is the sequence's own token one time in eight
+    assert follows(world, answered[n // 2 :]) == pytest.approx(0.5 + 0.5 / 8, abs=0.04)
+
+
+def test_a_policy_of_odd_tokens_plays_no_other():
+    trained = reinforce(SMALL, replace(TUNE, odd_only=True), starting_weights([0]), [0], [GOAL])
+    assert (trained.curves["wrong_parity"][0, 1:] == 0).all()
+    assert (trained.curves["wrong_parity_greedy"] == 0).all()
+    assert np.isfinite(trained.curves["even_loss"]).all()
+
+
+def test_mixed_maintenance_is_half_of_the_sequence_and_half_of_what_the_model_did():
+    config = replace(TUNE, maintenance="mixed", maintenance_batch=9)
+    scene = _Scene(Recurrence(), config, SMALL, [0], [GOAL], "cpu")
+    weights = {k: torch.from_numpy(v) for k, v in starting_weights([0]).items()}
+    _, kept, _ = scene.loss(weights)
+    own = {tuple(row) for row in scene.even_windows[0].tolist()}
+    assert [tuple(row) in own for row in kept[0].tolist()] == 5 * [True] + 4 * [False]
 
 
 def test_reported_success_is_what_the_measure_finds_on_the_same_histories():
@@ -187,12 +222,13 @@ def test_curves_begin_before_the_first_update():
     assert np.isfinite(curves["test_loss"]).all()
 
 
-OTHER = {"arm": "exact", "maintenance": "none", "precision": "bfloat16"}
+OTHER = {"odd_only": True, "consequence": False, "arm": "exact", "maintenance": "none"}
+OTHER["precision"] = "bfloat16"
 
 
 def changed(config, name):
     value = getattr(config, name)
-    return replace(config, **{name: OTHER.get(name) or (value * 2 if value else 0.5)})
+    return replace(config, **{name: OTHER.get(name, value * 2 if value else 0.5)})
 
 
 def differ(first, second):
@@ -200,7 +236,8 @@ def differ(first, second):
 
 
 @pytest.mark.parametrize(
-    "name", ["steps", "batch", "rate", "warmup", "weight_decay", "dropout", "train_size", "precision"]
+    "name",
+    ["steps", "batch", "rate", "warmup", "weight_decay", "dropout", "train_size", "precision", "exploration"],
 )
 def test_no_setting_of_pretraining_is_ignored(name):
     first, second = (pretrain(SMALL, config, [0]).weights for config in (SHORT, changed(SHORT, name)))
@@ -213,7 +250,8 @@ def test_no_setting_of_pretraining_is_ignored(name):
 )
 def test_no_setting_of_reinforcement_is_ignored(name):
     start = starting_weights([0])
-    config = replace(TUNE, maintenance="joint") if name == "maintenance_weight" else TUNE
+    needed = {"maintenance_weight": {"maintenance": "joint"}, "consequence": {"exploration": 0.5}}
+    config = replace(TUNE, **needed.get(name, {}))
     first, second = (reinforce(SMALL, c, start, [0], [GOAL]).weights for c in (config, changed(config, name)))
     assert differ(first, second)
 

@@ -5,6 +5,7 @@ members and devices. Shapes: E members, N windows or histories, T tokens, B of a
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,6 +14,20 @@ from .engine import on_gpu
 from .recurrence import POST, Recurrence, drawn
 from .transformer import stream
 
+
+@dataclass(frozen=True)
+class Interventions:
+    """Random odd tokens in place of the sequence's own, at odd positions.
+
+    rate: how often; consequence: whether the sequence answers what was played, or goes on as if its own
+    token had been.
+    """
+
+    rate: float = 0.0
+    consequence: bool = True
+
+
+NONE = Interventions()
 TEST_SEED = 2**31  # held-out data is the same for every member; training seeds are below it
 
 
@@ -22,24 +37,28 @@ def training_windows(n: int, context: int, seed: int, *, world: Recurrence = POS
     return windows(world, n, context, seed, "cpu").numpy()
 
 
-def windows(world: Recurrence, n: int, context: int, seed: int, device) -> torch.Tensor:
+def windows(
+    world: Recurrence, n: int, context: int, seed: int, device, interventions: Interventions = NONE
+) -> torch.Tensor:
     """`training_windows` as a tensor on the device."""
-    sequences = _sequences(world, n, context + 2, seed, "windows", device)
+    sequences = _sequences(world, n, context + 2, seed, "windows", device, interventions)
     half = n // 2
     parts = [_ending_at(0, sequences[:half], context), _ending_at(1, sequences[half:], context)]
     return torch.cat(parts)
 
 
-def even_windows(world: Recurrence, n: int, context: int, seed: int, device) -> torch.Tensor:
+def even_windows(
+    world: Recurrence, n: int, context: int, seed: int, device, interventions: Interventions = NONE
+) -> torch.Tensor:
     """Windows (n, context + 1) whose last token is at an even position, for maintenance."""
     length = context + 1 + context % 2
-    return _ending_at(0, _sequences(world, n, length, seed, "keep", device), context)
+    return _ending_at(0, _sequences(world, n, length, seed, "keep", device, interventions), context)
 
 
 def histories(world: Recurrence, n: int, context: int, seed: int, device) -> torch.Tensor:
     """Histories (n, context) that end at an even position: the policy acts next."""
     skip = (context + 1) % 2
-    return _sequences(world, n, context + skip, seed, "act", device)[:, skip:]
+    return _sequences(world, n, context + skip, seed, "act", device, NONE)[:, skip:]
 
 
 def of_seeds(seeds, make: Callable[[int], torch.Tensor]) -> torch.Tensor:
@@ -69,15 +88,30 @@ def _ending_at(parity: int, sequences: torch.Tensor, context: int) -> torch.Tens
     return sequences[:, start : start + context + 1]
 
 
-def _sequences(world: Recurrence, n: int, length: int, seed: int, purpose: str, device) -> torch.Tensor:
+def _sequences(
+    world: Recurrence, n: int, length: int, seed: int, purpose: str, device, interventions: Interventions
+) -> torch.Tensor:
     """n sequences (n, length) of a seed's data set, which begin at an even position.
 
     A GPU draws training data where it needs them, from a stream of the same name.
     """
+    explore = interventions.rate * interventions.consequence
     if on_gpu(device) and seed != TEST_SEED:
-        return drawn(world, n, length, stream(seed, purpose, device))
-    sample = world.sample(n, length, seed=data_seed(seed, purpose))
-    return torch.as_tensor(np.ascontiguousarray(sample), device=device)
+        sample = drawn(world, n, length, stream(seed, purpose, device), explore=explore)
+    else:
+        tokens = world.sample(n, length, seed=data_seed(seed, purpose), explore=explore)
+        sample = torch.as_tensor(np.ascontiguousarray(tokens), device=device)
+    if interventions.rate and not interventions.consequence:
+        _replace(sample, world, interventions.rate, stream(seed, purpose + " replaced", device))
+    return sample
+
+
+def _replace(sequences: torch.Tensor, world: Recurrence, rate: float, generator: torch.Generator) -> None:
+    """Put uniform odd tokens at odd positions, in place, so often."""
+    odd = sequences[:, 1::2]
+    there = {"generator": generator, "device": generator.device}
+    random = torch.randint(world.alphabet, odd.shape, **there) + world.alphabet
+    sequences[:, 1::2] = torch.where(torch.rand(odd.shape, **there) < rate, random.to(odd.dtype), odd)
 
 
 def data_seed(seed: int, purpose: str) -> list[int]:

@@ -127,10 +127,12 @@ class Recurrence:
         outcome = self._outcome_table[self._log_product(histories[:, -self.window :])]
         return np.concatenate([np.zeros_like(outcome), outcome], 1)
 
-    def sample(self, n: int, length: int, *, seed, burn_in: int = 200) -> np.ndarray:
+    def sample(self, n: int, length: int, *, seed, burn_in: int = 200, explore: float = 0.0) -> np.ndarray:
         """n independent sequences, (n, length) integers; column 0 is an even position.
 
-        burn_in: tokens generated and dropped before, even, so that parity stays with position.
+        explore: probability of an intervention at an odd position: a uniform odd token is played in place of
+        the sequence's own, and the sequence goes on from it. burn_in: tokens generated and dropped before,
+        even, so that parity stays with position.
         seed: a non-negative integer, or a list of them. NumPy reads [s, 0] as s: end lists with other than 0.
         """
         check_integer("n", n, 1), check_integer("length", length, 1), check_integer("burn_in", burn_in, 0)
@@ -138,9 +140,9 @@ class Recurrence:
             raise ValueError(
                 f"burn_in: given {burn_in}, allowed is an even number (parity stays with position)"
             )
-        rng = np.random.default_rng(check_seed(seed))
-        blocks = [self._block(min(_BLOCK, n - start), burn_in, length, rng) for start in range(0, n, _BLOCK)]
-        return np.concatenate(blocks)
+        rng, explore = np.random.default_rng(check_seed(seed)), float(as_rate(explore, "explore"))
+        sizes = (min(_BLOCK, n - start) for start in range(0, n, _BLOCK))
+        return np.concatenate([self._block(size, burn_in, length, explore, rng) for size in sizes])
 
     def histories(self, n: int, length: int = 20, *, seed, burn_in: int = 200) -> np.ndarray:
         """n histories (n, length) that end at an even position: the policy acts next, at odd t."""
@@ -190,27 +192,28 @@ class Recurrence:
         wide = np.log(self.alphabet) - implied_op(s, good / self.alphabet)
         return unoptimized.min() - wide, unoptimized.max() - entropy(narrow.clip(crumb))
 
-    def _block(self, n: int, burn_in: int, length: int, rng) -> np.ndarray:
+    def _block(self, n: int, burn_in: int, length: int, explore: float, rng) -> np.ndarray:
         """n sequences, small enough a block that the working arrays stay in cache."""
         tokens = np.empty((self.window + burn_in + length, n), dtype=self.logs.dtype)
         parity = (np.arange(-self.window, 0) % 2)[:, None]
         tokens[: self.window] = rng.integers(self.alphabet, size=(self.window, n)) + self.alphabet * parity
-        self._extend(tokens, rng)
+        self._extend(tokens, explore, rng)
         return tokens[self.window + burn_in :].T
 
-    def _extend(self, tokens: np.ndarray, rng) -> None:
+    def _extend(self, tokens: np.ndarray, explore: float, rng) -> None:
         """Fill tokens[window:] (time first) by the recurrence, from its first `window` rows."""
         order = self.modulus - 1
         reduced = (np.arange(3 * order) % order).astype(self.logs.dtype)
         logs = np.empty_like(tokens)
         logs[: self.window] = self.logs[tokens[: self.window]]
         total = (logs[: self.window].sum(0, dtype=np.int64) % order).astype(self.logs.dtype)
-        threshold = int(self.noise * 2**32)
+        # an intervention is more noise, at odd positions
+        thresholds = [int(rate * 2**32) for rate in (self.noise, self.noise + explore * (1 - self.noise))]
         for t in range(self.window, len(tokens)):
             draw = rng.integers(2**32, size=tokens.shape[1], dtype=np.uint32)
             value = self.residues.take(total)
             # one draw serves twice: below the threshold there is noise, and its value is uniform there
-            noisy = np.flatnonzero(draw < threshold)
+            noisy = np.flatnonzero(draw < thresholds[(t - self.window) % 2])
             value[noisy] = draw[noisy] % self.alphabet
             np.add(value, self.alphabet * ((t - self.window) % 2), out=tokens[t], casting="unsafe")
             self.logs.take(tokens[t], out=logs[t])
@@ -267,7 +270,7 @@ POST = Recurrence()  # the post's own
 # --- the same rule in torch -----------------------------------------------------------------------------
 
 
-def drawn(world: Recurrence, n: int, length: int, generator, *, burn_in: int = 200):
+def drawn(world: Recurrence, n: int, length: int, generator, *, burn_in: int = 200, explore: float = 0.0):
     """As `Recurrence.sample`, a tensor (n, length), on a torch.Generator's device and from its stream."""
     import torch
 
@@ -278,9 +281,10 @@ def drawn(world: Recurrence, n: int, length: int, generator, *, burn_in: int = 2
     parity = torch.arange(window, device=generator.device)[:, None] % 2
     tokens[:window] = torch.randint(world.alphabet, (window, n), **there) + world.alphabet * parity
     total = logs[tokens[:window]].sum(0)
+    rates = (world.noise, world.noise + explore * (1 - world.noise))
     for t in range(window, len(tokens)):
         random = torch.randint(world.alphabet, (n,), **there)
-        value = torch.where(torch.rand(n, **there) < world.noise, random, residues[total % order])
+        value = torch.where(torch.rand(n, **there) < rates[(t - window) % 2], random, residues[total % order])
         tokens[t] = value + world.alphabet * ((t - window) % 2)
         total += logs[tokens[t]] - logs[tokens[t - window]]
     return tokens[window + burn_in :].T.to(torch.uint8).contiguous()

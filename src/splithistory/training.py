@@ -8,13 +8,13 @@ the same whoever shares the ensemble. How updates follow each other is `engine`'
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .data import TEST_SEED, batch, even_windows, histories, indices, of_seeds, take, windows
+from .data import TEST_SEED, Interventions, batch, even_windows, histories, indices, of_seeds, take, windows
 from .engine import Keep, Learner, Log, Loop, Progress, State, Trained, on_own_stream
 from .information import as_goal, check_integer, check_seed
 from .recurrence import POST, Recurrence, classes_of
@@ -22,7 +22,8 @@ from .transformer import Architecture, Dropout, action_logits, initialise, logit
 
 PRECISIONS = ("float32", "bfloat16")
 ARMS = ("sampled", "exact")
-MAINTENANCE = ("generator", "acted", "joint", "none")
+MAINTENANCE = ("generator", "acted", "mixed", "joint", "none")
+LATER = {"later": True}  # of settings that older keys do not name: their default is what was done then
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,13 @@ class _Updates:
     weight_decay: float = 0.01
     dropout: float = 0.1
     precision: str = "float32"
+    exploration: float = field(default=0.0, metadata=LATER)
+    consequence: bool = field(default=True, metadata=LATER)
+
+    @property
+    def interventions(self) -> Interventions:
+        """Random tokens in what prediction is trained on."""
+        return Interventions(self.exploration, self.consequence)
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,9 @@ class Pretraining(_Updates):
     `warmup` updates and then lowered along a cosine to a tenth; train_size: windows in the finite
     training set (half with an even target position, half odd); test_size: held-out windows;
     evaluations: how often the held-out loss is taken; precision: number format of the matrix products
-    while training ("float32" or "bfloat16"; weights, sums and evaluation are float32 in both).
+    while training ("float32" or "bfloat16"; weights, sums and evaluation are float32 in both); exploration:
+    probability that a token at an odd position is a random odd one, and consequence: whether the sequence
+    goes on from it (`data.Interventions`), in training, not in held-out windows.
     """
 
     steps: int = 2500
@@ -66,8 +76,9 @@ class Reinforcement(_Updates):
     π(a|h)·P(success|h,a), its expectation; failure_weight: weight of the failures' log-likelihood, subtracted
     (0: ignored, as in the post); maintenance: what keeps prediction at even positions: "generator", an
     optimiser step of its own at the much lower `maintenance_rate` on windows of the sequence; "acted", the
-    same on histories that the model acted in; "joint", the loss added with `maintenance_weight` to the one
-    step; or "none"; pool: histories in the finite set that the policy acts on; evaluations: rows of curves.
+    same on histories that the model acted in; "mixed", half of each; "joint", the loss added with
+    `maintenance_weight` to the one step; or "none"; odd_only: whether the policy may play odd tokens only;
+    pool: histories in the finite set that the policy acts on; evaluations: rows of curves.
     """
 
     updates: int = 600
@@ -80,6 +91,7 @@ class Reinforcement(_Updates):
     maintenance_batch: int = 128
     maintenance_rate: float = 1e-3
     maintenance_weight: float = 0.1
+    odd_only: bool = field(default=False, metadata=LATER)
     pool: int = 2**17
     test_size: int = 2048
     evaluations: int = 15
@@ -117,7 +129,8 @@ def pretrain(
     """
     _check_seeds(seeds)
     context = architecture.context
-    seen = of_seeds(seeds, lambda s: windows(world, config.train_size, context, s, device))  # (E, N, T + 1)
+    data = (config.train_size, context)
+    seen = of_seeds(seeds, lambda s: windows(world, *data, s, device, config.interventions))  # (E, N, T + 1)
     held_out = windows(world, config.test_size, context, TEST_SEED, device)
     streams = {name: [stream(s, name, device) for s in seeds] for name in ("order", "dropout")}
     dropout = Dropout(config.dropout, streams["dropout"])
@@ -175,7 +188,7 @@ def reinforce(
     start = {name: torch.as_tensor(values) for name, values in weights.items()}
     learner = Learner(architecture.shapes(), start, config.rate, config.weight_decay, device)
     learners, keeper = {"adam": learner}, None
-    if config.maintenance in ("generator", "acted"):
+    if config.maintenance in ("generator", "acted", "mixed"):
         keeper = learners["keeper"] = learner.second(config.maintenance_rate)
 
     def update() -> dict[str, torch.Tensor]:
@@ -236,15 +249,15 @@ class _Scene:
     """The histories a policy acts on and the world's answers, as tensors on the device."""
 
     def __init__(self, world, config: Reinforcement, architecture: Architecture, seeds, goals, device):
-        def data(make, n):
-            return of_seeds(seeds, lambda s: make(world, n, architecture.context, s, device))
+        def data(make, *how):
+            return of_seeds(seeds, lambda s: make(world, config.pool, architecture.context, s, device, *how))
 
         def held_out(make):
             return make(world, config.test_size, architecture.context, TEST_SEED, device)
 
-        self.histories = data(histories, config.pool)  # (E, N, T)
+        self.histories = data(histories)  # (E, N, T)
         self.classes = classes_of(world, self.histories)  # (E, N)
-        self.even_windows = data(even_windows, config.pool)  # (E, N, T + 1)
+        self.even_windows = data(even_windows, config.interventions)  # (E, N, T + 1)
         table = torch.from_numpy(world.table)
         success = [table[:, :, list(goal)].sum(-1) for goal in goals]
         self.outcomes = table.to(device)  # (M, A, K): probability of each outcome
@@ -265,7 +278,7 @@ class _Scene:
         index = indices(self.histories.shape[1], self.config.batch, self.streams["order"])
         seen, classes = take(self.histories, index), self.classes.gather(1, index)
         answer = _logits(weights, self.architecture, seen, self.dropout, self.config.precision)
-        answer = F.log_softmax(answer, -1)  # (E, B, A)
+        answer = F.log_softmax(self._allowed(answer), -1)  # (E, B, A)
         with torch.no_grad():
             probs, success = answer.exp(), take(self.success, classes).to(answer.dtype)
             credit = self._credit(probs, success)
@@ -276,6 +289,13 @@ class _Scene:
             "wrong_parity": probs[..., : self.n_odd].sum(-1).mean(1),
         }
         return loss, kept, {"train_loss": loss.detach(), **rates}
+
+    def _allowed(self, answer) -> torch.Tensor:
+        """Logits (E, B, A) in which what may not be played is never played, and gets no gradient."""
+        if self.config.odd_only:
+            never = torch.full_like(answer[..., : self.n_odd], -1e9)
+            answer = torch.cat([never, answer[..., self.n_odd :]], -1)
+        return answer
 
     def _credit(self, probs, success) -> torch.Tensor:
         """Weight of each action's log-likelihood, (E, B, A): successes less weighted failures a draw."""
@@ -291,9 +311,15 @@ class _Scene:
         n = self.config.maintenance_batch
         if self.config.maintenance == "none":
             return None
-        if self.config.maintenance != "acted":
-            return batch(self.even_windows, n, self.streams["keep"])
-        # the policy acts, the world answers: what it saw, what it did, what came of it
+        if self.config.maintenance == "mixed":
+            sequences = batch(self.even_windows, n - n // 2, self.streams["keep"])
+            return torch.cat([sequences, self._acted(n // 2, seen, classes, probs)], 1)
+        if self.config.maintenance == "acted":
+            return self._acted(n, seen, classes, probs)
+        return batch(self.even_windows, n, self.streams["keep"])
+
+    def _acted(self, n: int, seen, classes, probs) -> torch.Tensor:
+        """The policy acts, the world answers: what it saw, what it did, what came of it; (E, n, T + 1)."""
         index = indices(seen.shape[1], n, self.streams["keep"])
         action = _choice(take(probs, index), self.streams["keep"])
         outcome = _choice(self.outcomes[classes.gather(1, index), action], self.streams["keep"])
@@ -306,7 +332,8 @@ class _Scene:
 
     @torch.no_grad()
     def evaluate(self, weights) -> dict[str, np.ndarray]:
-        action = action_logits(weights, self.architecture, self.held_out).argmax(-1)  # (E, N)
+        answer = action_logits(weights, self.architecture, self.held_out)
+        action = self._allowed(answer).argmax(-1)  # (E, N)
         of_class = take(self.success, self.held_out_classes.expand(action.shape))  # (E, N, A)
         success = of_class.gather(2, action[..., None])
         even_loss, even_accuracy = evaluate(weights, self.architecture, self.held_out_even)
@@ -352,6 +379,7 @@ def _check(config, counts: tuple[str, ...], rates: tuple[str, ...]) -> None:
         _check_number(name, getattr(config, name), "a positive number", lambda v: 0 < v < math.inf)
     _check_number("weight_decay", config.weight_decay, "a number >= 0", lambda v: 0 <= v < math.inf)
     _check_number("dropout", config.dropout, "a number in [0, 1)", lambda v: 0 <= v < 1)
+    _check_number("exploration", config.exploration, "a number in [0, 1]", lambda v: 0 <= v <= 1)
     _check_choice("precision", config.precision, PRECISIONS)
 
 

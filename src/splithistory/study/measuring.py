@@ -22,19 +22,25 @@ _WARNINGS = threading.Lock()  # what is caught is caught in every thread
 
 def policies_of(answering, world: Recurrence):
     """histories -> {reading: actions or probabilities}; one forward pass serves every reading."""
-    import torch
-
     from ..transformer import choose
-
-    n_odd = world.alphabet
 
     def policies(histories):
         answer = answering(histories)
-        odd = answer.clone()
-        odd[:, :n_odd] = -torch.inf
-        return {(t, tokens): choose({"all": answer, "odd": odd}[tokens], t) for t, tokens in READINGS}
+        read = {"all": answer, "odd": odd_only(lambda _: answer, world)(histories)}
+        return {(t, tokens): choose(read[tokens], t) for t, tokens in READINGS}
 
     return policies
+
+
+def odd_only(answering, world: Recurrence):
+    """As a model answers, without the tokens of even positions: histories -> logits (N, V)."""
+
+    def answer(histories):
+        logits = answering(histories).clone()
+        logits[:, : world.alphabet] = -np.inf
+        return logits
+
+    return answer
 
 
 def generator_policies(world: Recurrence):
@@ -88,22 +94,26 @@ def _histories(world: Recurrence, n: int, purpose: bytes, number: int) -> np.nda
 
 
 def self_evaluation_tables(
-    answering, world: Recurrence, repeats: int, set_size: int
+    answering, world: Recurrence, repeats: int, set_size: int, act=None
 ) -> dict[str, pd.DataFrame]:
     """What a model expects to come of its actions, on the sets of the sampled procedure.
 
-    answering(histories (N, T)) -> logits (N, V) of the next token, at any position. self_evaluation: repeat,
-    a, plays (how often the model chose a), q0.. (its mean prediction after a, over all V tokens) and r0..
-    (over even-position tokens, renormalised for each history); a = −1 is what it chose itself. calibration:
-    see `results.Study`. Post, section on self-evaluation.
+    answering(histories (N, T)) -> logits (N, V) of the next token, at any position; act: the same of the
+    policy, if it may not play every token. self_evaluation: repeat, a, plays (how often the model chose a),
+    q0.. (its mean prediction after a, over all V tokens) and r0.. (over even-position tokens, renormalised
+    for each history); a = −1 is what it chose itself. calibration: see `results.Study`. Post, section on
+    self-evaluation.
     """
-    parts = [_self_evaluation(answering, world, repeat, set_size) for repeat in range(repeats)]
+    act = act or answering
+    parts = [_self_evaluation(answering, act, world, repeat, set_size) for repeat in range(repeats)]
     return {name: pd.concat([p[name] for p in parts], ignore_index=True) for name in parts[0]}
 
 
-def _self_evaluation(answering, world: Recurrence, repeat: int, set_size: int) -> dict[str, pd.DataFrame]:
+def _self_evaluation(
+    answering, act, world: Recurrence, repeat: int, set_size: int
+) -> dict[str, pd.DataFrame]:
     histories = _histories(world, set_size, b"set", repeat)
-    own = _numpy(answering(histories)).argmax(1)
+    own = _numpy(act(histories)).argmax(1)
     generators = world.next_probs(histories).argmax(1)
     expected = np.stack([_expected(answering, histories, a) for a in range(world.n_tokens)], 1)
     each = np.arange(len(histories))

@@ -20,8 +20,8 @@ class Arm:
     """One way to train: settings that differ from the profile's, and what is trained that way.
 
     stage: "finetuned" (each goal of `n_good`, from the profile's pretrained models) or "pretrained";
-    settings: of training.Reinforcement or training.Pretraining; context: tokens read; sizes: () for all
-    of the profile's.
+    settings: of training.Reinforcement or training.Pretraining; context: tokens read; pretraining: settings
+    of a pretrained model of the arm's own, {} for the profile's; sizes, seeds: () for all of the profile's.
     """
 
     stage: str = "finetuned"
@@ -29,6 +29,8 @@ class Arm:
     sizes: tuple[str, ...] = ()
     n_good: tuple[int, ...] = tuple(GOALS)
     context: int = 20
+    pretraining: dict = field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
 
 
 SAMPLED = Arm()  # the reproduction: successes among sampled actions
@@ -155,12 +157,37 @@ def _around_faithful() -> dict[str, Arm]:
 
     arms = {f"maintenance 1/{n}": changed(maintenance_rate=_ONE_RATE / n) for n in (3, 30, 100)}
     arms |= {f"failures {w:g}": changed(failure_weight=w) for w in (0.01, 1.0)}
-    return arms | {"acted": changed(maintenance="acted")}
+    return arms | {kind: changed(maintenance=kind) for kind in ("acted", "mixed")}
 
 
 PROFILES["recipe"] = replace(
     PROFILES["faithful"], seeds=(0, 1, 2), arms=_around_faithful(), publish_weights=False
 )
+
+
+def _explored() -> dict[str, Arm]:
+    """Models that saw interventions, in pretraining and in maintenance, and may play odd tokens only.
+
+    The dose at the ends of the sizes; the control sees as many random tokens, which have no consequence.
+    Expected, before anything of it was trained: at a dose of 0.3 pretrained models no longer report an Op
+    below 0, and finetuned ones report more of theirs than without a dose and than the control, for every
+    goal, by t intervals over seeds; with a dose of 1 even tokens are predicted worse.
+    """
+
+    def seen(rate: float, consequence: bool = True, **where) -> Arm:
+        data = {"exploration": rate, "consequence": consequence}
+        return Arm(settings=data | {"odd_only": True}, pretraining=data if rate else {}, **where)
+
+    ends = {"sizes": ("18k", "402k"), "seeds": (0, 1, 2)}
+    arms = {
+        "explored 0.3": seen(0.3),
+        "explored 0": seen(0.0, **ends),
+        "control 0.3": seen(0.3, False, **ends),
+    }
+    return arms | {f"explored {rate:g}": seen(rate, **ends) for rate in (0.03, 0.1, 1.0)}
+
+
+PROFILES["explored"] = replace(PROFILES["post"], arms=_explored())
 
 
 def profile_named(name: str) -> Profile:
@@ -204,7 +231,7 @@ def models(profile: Profile) -> list[Model]:
             listed += [Model("untrained", "", untrained)] if profile.measured else []
             listed.append(Model("pretrained", "", base))
             for name, arm in profile.arms.items():
-                if not arm.sizes or size in arm.sizes:
+                if (not arm.sizes or size in arm.sizes) and (not arm.seeds or seed in arm.seeds):
                     listed += _of_arm(profile, name, arm, base)
     return listed
 
@@ -215,16 +242,25 @@ def measurement(profile: Profile, model: Model) -> Measure:
 
 
 def _of_arm(profile: Profile, name: str, arm: Arm, base: Pretrain) -> list[Model]:
+    where = (base.size, base.seed, base.world)
     if arm.stage == "pretrained":
-        return [Model("pretrained", name, _pretrain(profile, base.size, base.seed, base.world, arm))]
+        return [Model("pretrained", name, _pretrain(profile, *where, arm.settings, arm.context))]
+    start = _pretrain(profile, *where, arm.pretraining) if arm.pretraining else base
     config = _settings("Reinforcement", profile.reinforcement, _of_size(profile, base.size, 1), arm.settings)
-    return [Model("finetuned", name, Reinforce(base, GOALS[n], config)) for n in arm.n_good]
+    own = [Model("pretrained", name, start)] if arm.pretraining else []
+    return own + [Model("finetuned", name, Reinforce(start, GOALS[n], config)) for n in arm.n_good]
 
 
-def _pretrain(profile: Profile, size: str, seed: int, world: Recurrence, arm: Arm | None = None) -> Pretrain:
-    own = arm.settings if arm else {}
-    config = _settings("Pretraining", profile.pretraining, _of_size(profile, size, 0), own)
-    return Pretrain(size, seed, *SIZES[size], arm.context if arm else None, world, config=config)
+def _pretrain(
+    profile: Profile,
+    size: str,
+    seed: int,
+    world: Recurrence,
+    own: dict | None = None,
+    context: int | None = None,
+) -> Pretrain:
+    config = _settings("Pretraining", profile.pretraining, _of_size(profile, size, 0), own or {})
+    return Pretrain(size, seed, *SIZES[size], context, world, config=config)
 
 
 def _settings(kind: str, *given: dict) -> Any:

@@ -113,6 +113,10 @@ def _model_row(profile: Profile, model: Model) -> dict:
 def _plain(profile: Profile) -> dict:
     """A profile as manifests have it: `publish_weights` is "weights", and the post's world is not named."""
     plain = json.loads(json.dumps(asdict(profile)))
+    for arm in plain["arms"].values():  # what arms could not say when others were published
+        for later in ("pretraining", "seeds"):
+            if not arm[later]:
+                del arm[later]
     plain["weights"] = plain.pop("publish_weights")
     return plain if profile.world else {name: value for name, value in plain.items() if name != "world"}
 

@@ -8,7 +8,7 @@ where models are trained or answer, so that tables can be read without it.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,7 +18,7 @@ import pandas as pd
 
 from ..recurrence import POST, Recurrence
 from .grid import Report
-from .measuring import generator_policies, measure_tables, policies_of, self_evaluation_tables
+from .measuring import generator_policies, measure_tables, odd_only, policies_of, self_evaluation_tables
 from .store import Checkpoints, Store, key, provenance
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Generator(Run):
 class _Member(Run):
     """A model of a size with a seed. context: None for the usual one, which old keys do not name."""
 
-    parent, goal = None, ()
+    parent, goal, config = None, (), None
     size: str
     seed: int
     width: int
@@ -186,7 +186,7 @@ class Pretrain(_Member):
 
     @cached_property
     def spec(self) -> dict:
-        return self._identity | {"engine": VERSION, "config": asdict(self.config)}
+        return self._identity | {"engine": VERSION, "config": _settings(self.config)}
 
     @property
     def samples(self) -> float:
@@ -216,7 +216,7 @@ class Reinforce(_OfAModel):
 
     @cached_property
     def spec(self) -> dict:
-        config = asdict(self.config) | {"goal": list(self.goal)}
+        config = _settings(self.config) | {"goal": list(self.goal)}
         return {"kind": self.kind, "engine": VERSION, "parent": self.parent.spec, "config": config}
 
     @property
@@ -280,8 +280,17 @@ class Measure(_OfAModel):
             policies = generator_policies(self.world)
             return measure_tables(policies, self.world, own=(1.0, "all"), **self._how)
         answer = at.answering(self.parent)
-        tables = measure_tables(policies_of(answer, self.world), self.world, own=(0.0, "all"), **self._how)
-        return tables | self_evaluation_tables(answer, self.world, self.repeats, self.set_size)
+        # a policy that may play odd tokens only is one, however it is read
+        act = odd_only(answer, self.world) if getattr(self.parent.config, "odd_only", False) else answer
+        tables = measure_tables(policies_of(act, self.world), self.world, own=(0.0, "all"), **self._how)
+        return tables | self_evaluation_tables(answer, self.world, self.repeats, self.set_size, act=act)
+
+
+def _settings(config) -> dict:
+    """What a specification says of a training: every setting, but later ones only where they are used."""
+    given = asdict(config)
+    unused = [f.name for f in fields(config) if f.metadata.get("later") and given[f.name] == f.default]
+    return {name: value for name, value in given.items() if name not in unused}
 
 
 def _named(world: Recurrence) -> dict:
