@@ -43,8 +43,9 @@ reference: $(STAMP)  ## renew tests/reference after a chapter changed
 bench: $(STAMP)  ## measure speed and memory on this machine (10 minutes; nothing else should run)
 	@$(BIN)/python benchmarks/bench.py
 
-lint: $(STAMP)   ## check the style of the code
+lint: $(STAMP)   ## check the style of the code and its types
 	$(BIN)/ruff check
+	$(BIN)/mypy
 
 clean:           ## remove what was built; .venv stays
-	rm -rf _build .pytest_cache .ruff_cache
+	rm -rf _build .pytest_cache .ruff_cache .mypy_cache

@@ -90,7 +90,7 @@ def _study(args: argparse.Namespace) -> None:
         print(study.check(args.profile, store))
         return
     part = profile.part(sizes=_list(args.sizes), seeds=_seeds(args.seeds), arms=_list(args.arms))
-    there = {}
+    there: dict[str, Any] = {}
     if not args.fresh:
         there = {"known": study.published(args.profile), "weights": study.published_weights()}
     if args.dry_run:

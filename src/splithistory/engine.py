@@ -102,8 +102,9 @@ class Learner:
 
     def _make_adam(self, rate: float, weight_decay: float) -> None:
         self.rate, there = rate, self.flat.device
-        settings = {"fused": True, "capturable": on_gpu(there)}
-        self.adam = torch.optim.AdamW([self.flat], lr=rate, weight_decay=weight_decay, **settings)
+        self.adam = torch.optim.AdamW(
+            [self.flat], lr=rate, weight_decay=weight_decay, fused=True, capturable=on_gpu(there)
+        )
         if on_gpu(there):  # a recorded update reads the rate there, and `set_rate` changes it there
             self.adam.param_groups[0]["lr"] = torch.full((), rate, device=there)
 
@@ -203,7 +204,8 @@ class Recorded:
 
     def __init__(self, update: Callable[[], Values], generators: list[torch.Generator]):
         self.update, self.generators = update, generators
-        self.to_warm_up, self.replay = _WARM_UP, None
+        self.to_warm_up = _WARM_UP
+        self.replay: Callable[[], None] | None = None
 
     def __call__(self) -> Values:
         if self.to_warm_up:
@@ -221,8 +223,8 @@ def record(update: Callable[[], Values], generators: list[torch.Generator]) -> t
     for generator in generators:  # or each launch would draw the same numbers
         graph.register_generator_state(generator)
     # this stream, not the one that all recordings of a process share; other threads may go on meanwhile
-    here = {"stream": torch.cuda.current_stream(), "capture_error_mode": "thread_local"}
-    with _RECORDING, torch.cuda.graph(graph, **here):
+    own = torch.cuda.current_stream()
+    with _RECORDING, torch.cuda.graph(graph, stream=own, capture_error_mode="thread_local"):
         values = update()
     return graph.replay, values
 

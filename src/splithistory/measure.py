@@ -6,6 +6,7 @@ History is split in two: the policy answers one past while the world continues a
 """
 
 import warnings
+from typing import Literal, overload
 
 import numpy as np
 from scipy.special import entr, ndtri, rel_entr
@@ -203,6 +204,21 @@ class SplitHistory(Futures):
         return value[()], np.concatenate(draws)
 
 
+@overload
+def split_history(
+    histories,
+    policy,
+    world,
+    *,
+    n_actions=None,
+    method: Literal["exact"] = "exact",
+    condition="action",
+    seed=None,
+) -> SplitHistory: ...
+@overload
+def split_history(
+    histories, policy, world, *, n_actions=None, method: str, condition="action", seed=None
+) -> Futures: ...
 def split_history(
     histories, policy, world, *, n_actions=None, method="exact", condition="action", seed=None
 ) -> Futures:

@@ -191,7 +191,8 @@ def without_list(measured: SplitHistory, other: SplitHistory, goal, by: str = "o
     implied Op, in nats); optimism: what it implies of the chosen set here, less there.
     """
     even = np.full(measured.n_outcomes, 1 / measured.n_outcomes)
-    references = {"op": [even], "imp": [None], "both": [even, None]}[by]
+    known: dict[str, list] = {"op": [even], "imp": [None], "both": [even, None]}
+    references = known[by]
     sets = list(dict.fromkeys(cut for r in references for cut in cuts(measured, r)))
     order = np.argsort(-scores(measured, sets, by), kind="stable")
     best = [sets[i] for i in order[:5]]
@@ -291,7 +292,8 @@ def clearance(table: Table, share: str) -> Table:
 
 def gradients(crossed: Table) -> dict[str, dict]:
     """{right or wrong: {goal: slope}} of Imp on Imp_min through the origin, all goals together as "all"."""
-    right, found = crossed["n_good"] == crossed["goal"], {}
+    right = crossed["n_good"] == crossed["goal"]
+    found: dict[str, dict] = {}
     for name, rows in (("right", crossed[right]), ("wrong", crossed[~right])):
         found[name] = slope_by_goal(rows.assign(n_good=rows["goal"]), "imp_min", "imp")
         found[name]["all"] = t_interval(slopes(rows, "imp_min", "imp", ["seed"]))

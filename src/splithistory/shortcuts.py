@@ -45,7 +45,8 @@ def cross_entropy(world, sets, pairs: int = 0, *, known: int = 1) -> Interval:
     for windows in sets:
         probs = next_token(world, windows[:, :-1], pairs, known=known)
         losses = -np.log(probs[np.arange(len(probs)), windows[:, -1] % world.alphabet])
-        means.append(losses.mean()), errors.append(losses.std() / np.sqrt(len(losses)))
+        means.append(losses.mean())
+        errors.append(losses.std() / np.sqrt(len(losses)))
     return float(np.mean(means)), float(1.96 * np.linalg.norm(errors) / len(errors))
 
 

@@ -10,6 +10,7 @@ queries a history, T or, in the last layer, 1; in the feed-forward branch F hidd
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -44,7 +45,7 @@ class Architecture:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each weight of one member, by name."""
         d, hidden = self.width, self.width * self.expansion
-        layer = {
+        layer: dict[str, tuple[int, ...]] = {
             "self_attn.in_proj_weight": (3 * d, d),
             "self_attn.in_proj_bias": (3 * d,),
             "self_attn.out_proj.weight": (d, d),
@@ -58,7 +59,7 @@ class Architecture:
             "norm2.weight": (d,),
             "norm2.bias": (d,),
         }
-        shapes = {"embedding.weight": (self.n_tokens, d)}
+        shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (self.n_tokens, d)}
         for i in range(self.layers):
             shapes |= {_LAYER.format(i) + name: shape for name, shape in layer.items()}
         return shapes | {"readout.weight": (self.n_tokens, d), "readout.bias": (self.n_tokens,)}
@@ -119,7 +120,7 @@ class Dropout:
             raise ValueError(f"dropout: given {rate}, allowed is [0, 1)")
         self.rate, self.generators = rate, generators
 
-    def masks(self, sizes: list[tuple[int, ...]], dtype: torch.dtype) -> list[torch.Tensor] | list[None]:
+    def masks(self, sizes: Sequence[tuple[int, ...]], dtype: torch.dtype) -> list[torch.Tensor] | list[None]:
         """One mask `(E, *size)` for each size, entries 0 or 1/(1 − rate)."""
         if self.rate == 0:
             return [None] * len(sizes)

@@ -122,13 +122,13 @@ def check(
     for name in given:
         if name not in known:
             raise ValueError(f"{name}: not a parameter of {where}, allowed {', '.join(known) or 'none'}")
-    fields = {name: (_kind(known[name])[0], ...) for name in given}
+    fields: dict[str, Any] = {name: (_kind(known[name])[0], ...) for name in given}
     model = create_model("Parameters", __config__=ConfigDict(strict=True), **fields)
     try:
         values = {name: _literal(value, known[name].default) for name, value in given.items()}
         return model(**values).model_dump()
     except ValidationError as error:
-        name = error.errors()[0]["loc"][0]
+        name = str(error.errors()[0]["loc"][0])
         raise ValueError(f"{name}: given {given[name]}, allowed {_kind(known[name])[1]}") from None
 
 

@@ -164,8 +164,8 @@ def run(
         programs, threads = [replace(job, payload=[job.payload]) for job in missing], 1
     else:
         programs, threads = _ensembles(missing), _ON_GPU
-    worker, where = Worker(store.root, device=device), {"workers": workers, "scheduler": scheduler}
-    grid.run(programs, worker, threads=threads, quiet=quiet, **where)
+    worker = Worker(store.root, device=device)
+    grid.run(programs, worker, workers=workers, threads=threads, scheduler=scheduler, quiet=quiet)
     return len(missing)
 
 

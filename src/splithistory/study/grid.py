@@ -210,7 +210,7 @@ def _on_dask(jobs, work, client, bar: "_Bar") -> None:
     order.prepare()
     try:
         while order.is_active():
-            for key in sorted(order.get_ready(), key=chains.get, reverse=True):
+            for key in sorted(order.get_ready(), key=chains.__getitem__, reverse=True):
                 told = (work, topic, key, bar.jobs[key].payload)
                 future = client.submit(_task, *told, priority=chains[key], pure=False)
                 keys[future.key] = key
@@ -228,7 +228,7 @@ def _chains(jobs: Sequence[Job]) -> dict[str, float]:
 
     The longest chains are started first: the grid cannot end before they do, and short jobs fill the gaps.
     """
-    chains = defaultdict(float)
+    chains: dict[str, float] = defaultdict(float)
     for job in reversed(jobs):  # what waits for a job comes after it, so its chain is known by now
         chains[job.key] += job.seconds
         for needed in job.after:

@@ -53,8 +53,8 @@ def _weight_files(profile: Profile, store: Store, known: Study | None) -> dict[i
     for number, model in enumerate(models(profile)):
         if model.run.trains and model.run.spec in store:
             files[number] = store.weights_file(model.run.spec)
-        elif before.get(model.run.key):
-            files[number] = before[model.run.key]
+        elif file := before.get(model.run.key):
+            files[number] = file
     return files
 
 

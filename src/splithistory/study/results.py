@@ -74,8 +74,8 @@ class Study:
     def read(cls, folder: Path) -> "Study":
         """The published study in a folder, after checking every file's hash."""
         manifest = checked_manifest(folder)
-        tables = (pd.read_parquet(folder / f"{table}.parquet") for table in cls.TABLES)
-        study = cls(*tables, manifest, published=True)
+        tables = {table: pd.read_parquet(folder / f"{table}.parquet") for table in cls.TABLES}
+        study = cls(**tables, manifest=manifest, published=True)
         if "measures.parquet" in manifest["files"]:
             study.measures_file = folder / "measures.parquet"
         for row in study.models.itertuples():
@@ -340,7 +340,7 @@ class Study:
         found, repeats = [], sorted(set(self.self_evaluation["repeat"]))
         for row in told.itertuples():
             sets = [self.self_evaluated(row.model, restricted=restricted, repeat=r) for r in repeats]
-            each = {}
+            each: dict[str, float] = {}
             for name in ("op", "imp"):
                 joint = getattr(row, f"self_{name}")
                 mean, half = t_interval([getattr(futures, name) for futures in sets])

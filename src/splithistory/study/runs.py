@@ -95,6 +95,8 @@ class Run:
 class _OfAModel(Run):
     """A run that goes back to another: what it does not say itself is said there."""
 
+    parent: Run
+
     @property
     def world(self) -> Recurrence:
         return self.parent.world
@@ -330,7 +332,7 @@ class Place:
 
         from ..transformer import action_logits, initialise
 
-        shape = model.architecture
+        shape: Any = model.architecture  # the generator, which has none, does not answer so
         if model.trains:
             weights = {k: torch.from_numpy(v[None]) for k, v in self.store.weights(model.spec).items()}
         else:

@@ -83,8 +83,8 @@ def _maintenance_needed(context: Context, limits: Limits) -> Judgement:
 
 @judge("failures-hurt", "ablations")
 def _failures_hurt(context: Context, limits: Limits) -> Judgement:
-    arms = {a for a in context.ablations.models["arm"] if a.startswith("failures ")}
-    arms = sorted(arms, key=lambda arm: float(arm.split()[1]))
+    found = {a for a in context.ablations.models["arm"] if a.startswith("failures ")}
+    arms = sorted(found, key=lambda arm: float(arm.split()[1]))
     if not arms:
         raise TooSmall("the arms that train on failures are not published")
     text, p = [], {}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -101,7 +101,8 @@ class Context:
         world: Recurrence | None = None,
         benchmarks: Path = BENCHMARKS,
     ):
-        self.study, self.ablations, self.benchmarks = results, ablations, Path(benchmarks)
+        self.study, self.benchmarks = results, Path(benchmarks)
+        self.ablations: Any = ablations  # a Study, for every judge that says it needs one
         self.world = world or Recurrence()
 
     @property

@@ -55,7 +55,8 @@ def verdicts(context: Context, rows: list[Criterion]) -> Iterator[Row]:
     if unknown := [row.id for row in rows if row.id not in JUDGES]:
         raise ValueError(f"criteria: given {', '.join(unknown)}, allowed are {', '.join(sorted(JUDGES))}")
     found = {row.id: JUDGES[row.id](context, row.limits) for row in rows}
-    family = {r.id: found[r.id].p for r in rows if r.correction == "holm" and found[r.id].p is not None}
+    tested = ((row.id, found[row.id].p) for row in rows if row.correction == "holm")
+    family = {name: p for name, p in tested if p is not None}
     corrected = holm(family)
     for row in rows:
         judgement = found[row.id]
