@@ -108,7 +108,7 @@ def planted(
             table = policy(size, seed, n_good)
             number = model("finetuned", arm, size, seed, n_good, table)
             futures = SplitHistory(table, WORLD.table)
-            sampled.append(plugin_row(number, futures))
+            sampled += [plugin_row(number, futures) | {"repeat": repeat} for repeat in (0, 1)]
             selves += self_rows(number, futures.action_probs, *believes(futures, size, seed, n_good, arm))
             ends = {"success_greedy": 0.8, "even_accuracy": 0.9, "even_loss": 0.3}
             curves += [{"model": number, "step": 1, "column": c, "value": v} for c, v in ends.items()]
@@ -128,7 +128,7 @@ def planted(
 
 
 def plugin_row(number, futures):
-    row = {"model": number, "repeat": 0, "op": futures.op, "imp": futures.imp}
+    row = {"model": number, "op": futures.op, "imp": futures.imp}
     mean = futures.action_probs @ futures.counterfactual_probs
     row |= {f"f{k}": share for k, share in enumerate(futures.outcome_probs)}
     return row | {f"f_prime{k}": share for k, share in enumerate(mean)}

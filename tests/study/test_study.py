@@ -291,10 +291,11 @@ def test_published_measures_are_those_that_the_tables_of_counts_give(tiny, tmp_p
     assert published.measures[["op_low", "op_high", "imp_low", "imp_high"]].notna().all(axis=None)
 
 
-def test_sampled_op_is_the_mean_over_sets_with_its_t_interval(tiny):
-    sampled = tiny[1].sampled_op()
-    own = tiny[1].sampled[tiny[1].sampled["model"] == 3]["op"]
-    assert sampled.loc[3].tolist() == pytest.approx(list(statistics.t_interval(own)))
+def test_the_posts_procedure_has_its_own_interval_over_its_sets_and_no_other(tiny):
+    row = tiny[1].by_procedure(tiny[1].summary()).iloc[0]
+    mean, half = statistics.t_interval(tiny[1].sampled.groupby("model")["op"].get_group(row["model"]))
+    assert row[["op", "op_low", "op_high"]].tolist() == pytest.approx([mean, mean - half, mean + half])
+    assert [name for name in row.index if name.endswith("_low")] == ["op_low"]
 
 
 def test_pieces_that_are_finished_apart_make_the_same_tables_as_the_whole(tmp_path, monkeypatch):

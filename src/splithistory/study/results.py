@@ -132,7 +132,10 @@ class Study:
 
         Columns of `models`, then those of `measures`.
         """
-        rows = self.finetuned(arm)
+        return self.summarised(self.finetuned(arm), temperature=temperature)
+
+    def summarised(self, rows: pd.DataFrame, *, temperature: float = 0.0) -> pd.DataFrame:
+        """Rows of `models` with their `scalars`; nothing if there are none."""
         if rows.empty:
             return pd.DataFrame()
         measures = [{"model": m} | self.scalars(m, temperature=temperature) for m in rows["model"]]
@@ -188,14 +191,22 @@ class Study:
         return pd.DataFrame(rows)
 
     def without_goal(self) -> pd.DataFrame:
-        """Every model that was given no goal, on each: as `summary`, n_good being the goal; temperature 0."""
-        rows = self.models[self.models["stage"] != "finetuned"].drop(columns="n_good")
-        found = [
-            {"model": m, "n_good": n_good, **_scalars(self.measured(m), goal)}
-            for m in rows["model"]
-            for n_good, goal in GOALS.items()
-        ]
-        return rows.merge(pd.DataFrame(found), on="model")
+        """Every model that was given no goal, on each, n_good: a row a pair, exact, at temperature 0, nats.
+
+        Columns of `models`, op, delta, the rates and bounds of `objectives.cross_evaluate`, and
+        gap = op − implied_op with its 95 % interval over the draw of histories.
+        """
+
+        def gaps(futures: Futures) -> np.ndarray:
+            return np.stack([futures.op - futures.implied_op(goal) for goal in GOALS.values()], -1)
+
+        found = []
+        for row in self.models[self.models["stage"] != "finetuned"].to_dict("records"):
+            own = self.measured(row["model"])
+            ends = dict(zip(("gap_low", "gap_high"), own.interval(gaps), strict=True))
+            row |= {"n_good": list(GOALS), "op": own.op, "delta": own.delta, "gap": gaps(own), **ends}
+            found.append(pd.DataFrame(row | cross_evaluate(own, GOALS.values())))
+        return pd.concat(found, ignore_index=True)
 
     def gaps(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Rows measured on a goal, with op − implied_op (nats): `gap` exactly, `sampled_gap` by procedure."""
@@ -210,11 +221,6 @@ class Study:
         """
         sets = self.sampled.pivot(index="repeat", columns="model", values=column)
         return sets[rows["model"]] - rows.set_index("model")[column]
-
-    def sampled_op(self) -> pd.DataFrame:
-        """Op by the post's procedure: mean and half (95 % t interval over the sets), nats, by model."""
-        by_model = self._sampled["op"]
-        return pd.DataFrame({m: t_interval(op) for m, op in by_model}, index=["mean", "half"]).T
 
     def sampled_measures(self, model: int, goal) -> dict[str, float]:
         """A model on a goal by the post's procedure: means over its sets, information in nats.
@@ -237,12 +243,15 @@ class Study:
     def by_procedure(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Rows of models measured by the post's procedure (`sampled_measures`).
 
-        Each on its own goal or, in rows of `crossed`, on that of the row.
+        Each on its own goal or, in rows of `crossed`, on that of the row. op_low, op_high: 95 % t interval
+        over the sets; the exact values' intervals, over the draw of histories, are left out.
         """
         goals = rows.get("goal", rows["n_good"])
         pairs = zip(rows["model"], goals, strict=True)
-        found = [self.sampled_measures(model, GOALS[goal]) for model, goal in pairs]
-        return rows.assign(**pd.DataFrame(found, index=rows.index))
+        found = pd.DataFrame([self.sampled_measures(m, GOALS[goal]) for m, goal in pairs], index=rows.index)
+        mean, half = np.transpose([t_interval(self._sampled.get_group(m)["op"]) for m in rows["model"]])
+        kept = rows.loc[:, ~rows.columns.str.endswith(("_low", "_high"))]
+        return kept.assign(**found, op_low=mean - half, op_high=mean + half)
 
     def crossed(self, arm: str = "sampled") -> pd.DataFrame:
         """Each finetuned model of an arm on each of the goals, a row a pair of model and goal.
