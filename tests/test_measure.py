@@ -395,3 +395,17 @@ def test_a_quantity_that_loses_the_axis_of_resamples_is_refused():
         ValueError, match=r"quantity: returned shape \(2, 2000\) for 2000 resamples and \(2,\)"
     ):
         measured.interval(lambda m: np.array([m.op, m.imp]))
+
+
+def test_a_measurement_in_numbers_has_what_its_goal_implies_only_if_there_is_one():
+    histories, policy, world = random_world(0, stochastic=False)
+    measured = split_history(histories, lambda h: policy[h[:, 0]], world)
+    numbers = measured.scalars((1, 3))
+    assert (
+        numbers["gap"] == measured.op - measured.implied_op((1, 3)) == numbers["op"] - numbers["implied_op"]
+    )
+    assert (numbers["imp_low"], numbers["imp_high"]) == pytest.approx(measured.interval("imp"), abs=1e-12)
+    assert list(measured.scalars()) == [
+        "delta",
+        *(f"{q}{e}" for q in ("op", "imp") for e in ("", "_low", "_high")),
+    ]

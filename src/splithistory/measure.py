@@ -181,6 +181,25 @@ class SplitHistory(Futures):
         value, draws = self._bootstrap(quantity, seed)
         return 2 * value - draws.mean(0)
 
+    def scalars(self, goal=None) -> dict[str, float]:
+        """The measurement in numbers, information in nats, ends of its intervals as _low and _high.
+
+        delta, op and imp with intervals; given a goal also s and gap = op − implied_op with intervals,
+        implied_op, s_prime and imp_min.
+        """
+        quantities = {"op": lambda f: f.op, "imp": lambda f: f.imp}
+        if goal is not None:
+            quantities |= {"s": lambda f: f.success(goal), "gap": lambda f: f.op - f.implied_op(goal)}
+        scalars = {"delta": self.delta}
+        ends = self.interval(lambda f: np.stack([of(f) for of in quantities.values()], -1))
+        for (name, of), low, high in zip(quantities.items(), *ends, strict=True):
+            scalars |= {name: of(self), f"{name}_low": low, f"{name}_high": high}
+        if goal is not None:  # last, so that columns stand alike with a goal and without
+            scalars["implied_op"] = self.implied_op(goal)
+            scalars["s_prime"] = self.counterfactual_success(goal)
+            scalars["imp_min"] = self.imp_min(goal)
+        return scalars
+
     def _bootstrap(self, quantity, seed) -> tuple:
         """(value, values on resampled tables); in chunks, so that large tables fit in memory."""
         if not callable(quantity) and not hasattr(self, quantity):

@@ -163,7 +163,10 @@ class Study:
         if (model, temperature) not in self._known:
             n_good = self.models.set_index("model").loc[model, "n_good"]
             measured = self.measured(model, temperature=temperature)
-            self._known[model, temperature] = _scalars(measured, GOALS[n_good] if n_good else None)
+            wrong_parity = float(measured.action_probs[: measured.n_outcomes].sum())
+            scalars = measured.scalars(GOALS[n_good] if n_good else None)
+            first = {"delta": scalars["delta"], "wrong_parity": wrong_parity}
+            self._known[model, temperature] = first | scalars
         return self._known[model, temperature]
 
     @cached_property
@@ -439,20 +442,3 @@ class Study:
                         self.weight_files[row.model], temporary / "weights" / f"{row.run}.safetensors"
                     )
             write_manifest(temporary, {**self.manifest, "command": command})
-
-
-def _scalars(measured: SplitHistory, goal) -> dict[str, float]:
-    """`Study.scalars` of a measurement; goal: None for a model that has none."""
-    quantities = {"op": lambda f: f.op, "imp": lambda f: f.imp}
-    scalars = {"delta": measured.delta}
-    scalars["wrong_parity"] = float(measured.action_probs[: measured.n_outcomes].sum())
-    if goal is not None:
-        quantities |= {"s": lambda f: f.success(goal), "gap": lambda f: f.op - f.implied_op(goal)}
-    ends = measured.interval(lambda f: np.stack([of(f) for of in quantities.values()], -1))
-    for (name, of), low, high in zip(quantities.items(), *ends, strict=True):
-        scalars |= {name: of(measured), f"{name}_low": low, f"{name}_high": high}
-    if goal is not None:  # last, so that columns stand alike with and without models that have no goal
-        scalars["implied_op"] = measured.implied_op(goal)
-        scalars["s_prime"] = measured.counterfactual_success(goal)
-        scalars["imp_min"] = measured.imp_min(goal)
-    return scalars
