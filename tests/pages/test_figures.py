@@ -91,3 +91,14 @@ def test_the_legend_names_goals_and_sizes():
     figures.key_to_models(ax, (2, 0), ("18k",))
     texts = [t.get_text() for t in ax.get_legend().get_texts()]
     assert texts == [figures.goal_name(2), "pretrained", "18k"]
+
+
+def test_a_logarithmic_axis_has_the_ticks_it_is_given_and_no_others():
+    fig, (ax,) = figures.panels(1, 1, 2, 2)
+    ax.plot([0.1, 10], [1, 2])
+    figures.log_ticks(ax.xaxis, [0.1, 0.5, 5])
+    figures.log_ticks(ax.yaxis, [1, 2], ["one", "two"])
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["0.1", "0.5", "5"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["one", "two"]
+    assert len(ax.get_xticks(minor=True)) == 0

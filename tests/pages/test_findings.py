@@ -37,3 +37,15 @@ def test_a_table_of_intervals_leaves_what_is_missing_empty():
     shown = findings.table({"Op": {2: (0.5, 0.1), 4: (1.0, 0.25)}, "Imp": {2: (0.25, 0.125)}}, digits=2)
     assert shown.loc["Op"].tolist() == ["0.50 ± 0.10", "1.00 ± 0.25"]
     assert shown.loc["Imp"].tolist() == ["0.25 ± 0.12", ""]
+
+
+def test_an_interval_gets_the_word_that_it_allows():
+    words = "fewer", "as many", "more"
+    intervals = [(-2.0, 1.0), (-1.0, 1.0), (0.5, 1.0), (2.0, 1.0)]
+    assert [findings.word(each, *words) for each in intervals] == ["fewer", "as many", "as many", "more"]
+
+
+def test_a_cell_of_a_table_may_be_a_text_or_missing():
+    shown = findings.table({"a": {2: (0.5, 0.25), "note": "by hand"}, "b": {4: (1.0, 0.0)}}, digits=2)
+    assert shown.loc["a"].to_dict() == {2: "0.50 ± 0.25", "note": "by hand", 4: ""}
+    assert shown.loc["b"].to_dict() == {2: "", "note": "", 4: "1.00 ± 0.00"}

@@ -124,9 +124,16 @@ def estimates(ax, positions, intervals, *, vertical: bool = True, **style) -> No
 
 def size_axis(ax, n_parameters, sizes) -> None:
     """A logarithmic axis of numbers of weights, with a tick at each size by its name."""
-    ax.set(xscale="log", xlabel="weights", xlim=(n_parameters[0] / 1.5, n_parameters[-1] * 1.5))
-    ax.set_xticks(n_parameters, sizes)
-    ax.set_xticks([], minor=True)
+    log_ticks(ax.xaxis, n_parameters, sizes)
+    ax.set(xlabel="weights", xlim=(n_parameters[0] / 1.5, n_parameters[-1] * 1.5))
+
+
+def log_ticks(axis, ticks, names=None) -> None:
+    """A logarithmic axis (ax.xaxis or ax.yaxis) with these ticks only, by names or by their numbers."""
+    set_scale = {"x": axis.axes.set_xscale, "y": axis.axes.set_yscale}[axis.axis_name]
+    set_scale("log")
+    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks] if names is None else names)
+    axis.set_ticks([], minor=True)
 
 
 def mean_and_se(ax, x, values, **style) -> None:

@@ -53,6 +53,12 @@ def span(values, digits: int = 3) -> str:
     return f"{min(values):.{digits}f} to {max(values):.{digits}f}"
 
 
+def word(interval: Interval, below: str, unclear: str, above: str) -> str:
+    """Which of three words an interval (mean, half width) allows: all of it below 0, neither, or above."""
+    mean, half = interval
+    return above if mean > half else below if mean < -half else unclear
+
+
 def could_see(intervals: Iterable[Interval], n: int) -> str:
     """What trends over n seeds, (mean, half width) each, could have shown, as a clause of a sentence."""
     each = ", ".join(f"{detectable(half, n):.3f}" for _, half in intervals)
@@ -60,7 +66,10 @@ def could_see(intervals: Iterable[Interval], n: int) -> str:
 
 
 def table(rows: Mapping, *, digits: int = 3, index: str | list[str] | None = None) -> pd.DataFrame:
-    """{row: {column: (mean, half width)}} as a table of texts `mean ± half`; a missing cell is empty."""
+    """{row: {column: (mean, half width)}} as a table of texts `mean ± half`.
+
+    A cell may be a text already; a missing one is empty.
+    """
     shown = pd.DataFrame({name: pd.Series(dict(cells), dtype=object) for name, cells in rows.items()}).T
-    shown = shown.map(lambda cell: one(cell, digits) if isinstance(cell, tuple) else "")
+    shown = shown.map(lambda cell: one(cell, digits) if isinstance(cell, tuple) else cell).fillna("")
     return shown.rename_axis(index) if index else shown
