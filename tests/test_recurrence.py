@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splithistory import Recurrence, SplitHistory, split_history
 from splithistory.information import check_seed
+from splithistory.recurrence import drawn
 
 WORLD = Recurrence()
 GOALS = ((0, 4), (0, 2, 4, 6), (0, 1, 2, 4, 5, 6))
@@ -113,6 +115,22 @@ def test_without_the_product_only_the_marginals_are_left_at_their_known_entropie
     entropies = [-(shares * np.log(shares)).sum() for shares in (even, odd)]
     assert entropies == pytest.approx([2.0403, 2.059], abs=0.001)
     assert [even.max(), odd.max()] == pytest.approx([0.163, 0.159], abs=0.001)
+
+
+def test_after_a_sink_comes_one_of_its_outcomes_whatever_the_history_and_the_table_says_so():
+    world = Recurrence(sinks={15: (0, 1), 12: (3,)})
+    assert np.allclose(world.table[:, 15], [0.4925, 0.4925] + 6 * [0.0025])
+    assert np.allclose(world.table[:, 12].argmax(1), 3) and np.allclose(world.table.sum(-1), 1)
+    other = [a for a in range(16) if a not in (12, 15)]
+    assert np.array_equal(world.table[:, other], Recurrence().table[:, other])
+    twin = drawn(world, 40_000, 3, torch.Generator().manual_seed(0)).numpy()
+    for tokens in (world.sample(40_000, 3, seed=0), twin):
+        after = tokens[tokens[:, 1] == 15, 2]
+        assert np.bincount(after, minlength=8) / len(after) == pytest.approx(world.table[0, 15], abs=0.03)
+    assert Recurrence(sinks=()).settings == Recurrence().settings != world.settings
+    assert Recurrence(**world.settings) == world and hash(Recurrence(**world.settings)) == hash(world)
+    with pytest.raises(ValueError, match=r"sinks: given \[3\], allowed are 8..15"):
+        Recurrence(sinks={3: (0,)})
 
 
 def test_marginals_agree_with_independent_sequences():

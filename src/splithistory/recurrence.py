@@ -10,11 +10,12 @@ logarithms the product is a sum modulo 16 and a sliding window updates it with o
 subtraction. Beside the rule, in NumPy, stands its twin in torch, for training data that a GPU draws itself.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 
 import numpy as np
 
-from .information import as_rate, check_integer, check_seed, entropy, goal_mask, implied_op, to_numpy
+from .information import as_goal, as_rate, check_integer, check_seed, entropy, goal_mask, implied_op, to_numpy
 
 _BLOCK = 2**14  # sequences sampled side by side
 
@@ -24,11 +25,20 @@ class Recurrence:
 
     modulus: a prime q; window: how many tokens are multiplied; alphabet: K, tokens of one parity
     (even positions hold 0..K−1, odd ones K..2K−1); noise: probability of a uniform draw.
+    sinks: {odd-position token: outcomes}, none in the post's world: after such a token comes one of its
+    outcomes, each alike, whatever the history (but for the noise).
     A history ends at an even position; its class is the discrete logarithm of the product of its
     last `window − 1` tokens plus one, which is all that the world sees of it.
     """
 
-    def __init__(self, modulus: int = 17, window: int = 16, alphabet: int = 8, noise: float = 0.02):
+    def __init__(
+        self,
+        modulus: int = 17,
+        window: int = 16,
+        alphabet: int = 8,
+        noise: float = 0.02,
+        sinks: Mapping[int, Sequence[int]] | Iterable = (),
+    ):
         modulus = check_integer("modulus", modulus, 3)
         window, alphabet = check_integer("window", window, 2), check_integer("alphabet", alphabet, 1)
         if any(modulus % d == 0 for d in range(2, int(modulus**0.5) + 1)):
@@ -40,17 +50,22 @@ class Recurrence:
         if not isinstance(noise, int | float) or not 0 <= noise <= 1:
             raise ValueError(f"noise: given {noise!r}, allowed is a probability in [0, 1]")
         self.modulus, self.window, self.alphabet, self.noise = modulus, window, alphabet, noise
+        self.sinks = {int(token): as_goal(outcomes, alphabet) for token, outcomes in dict(sinks).items()}
+        if not all(alphabet <= token < 2 * alphabet for token in self.sinks):
+            raise ValueError(f"sinks: given {sorted(self.sinks)}, allowed are {alphabet}..{2 * alphabet - 1}")
 
     @property
     def settings(self) -> dict[str, float]:
-        """What the world was made with, by name."""
-        return {name: getattr(self, name) for name in ("modulus", "window", "alphabet", "noise")}
+        """What the world was made with, by name; sinks, as pairs, only if there are any."""
+        given = {name: getattr(self, name) for name in ("modulus", "window", "alphabet", "noise")}
+        sinks = [[token, list(outcomes)] for token, outcomes in sorted(self.sinks.items())]
+        return given | ({"sinks": sinks} if sinks else {})
 
     def __eq__(self, other) -> bool:
         return isinstance(other, Recurrence) and self.settings == other.settings
 
     def __hash__(self) -> int:
-        return hash(tuple(self.settings.values()))
+        return hash(str(self.settings))
 
     def __reduce__(self):
         return Recurrence, tuple(self.settings.values())  # tables are made again where they are needed
@@ -96,7 +111,11 @@ class Recurrence:
     def table(self) -> np.ndarray:
         """W(m, a, f), exact, (q − 1, 2K, K): outcome f after action a on a history of class m."""
         total = np.arange(self.modulus - 1)[:, None] + self.logs.astype(int)[None, :]
-        return self._outcome_table[total % (self.modulus - 1)]
+        table = self._outcome_table[total % (self.modulus - 1)]
+        for token, outcomes in self.sinks.items():
+            table[:, token] = self.noise / self.alphabet
+            table[:, token, list(outcomes)] += (1 - self.noise) / len(outcomes)
+        return table
 
     def classes(self, histories) -> np.ndarray:
         """Class m of each history: the logarithm of the product of its last window − 1 tokens + 1, (N,)."""
@@ -117,7 +136,7 @@ class Recurrence:
     __call__ = outcome_probs
 
     def noiseless_next(self, tokens) -> np.ndarray:
-        """x_t without noise, 0..K−1, after each row of tokens (N, T >= window), of either parity."""
+        """x_t without noise or sinks, 0..K−1, after each row of tokens (N, T >= window), of either parity."""
         tokens = self._token_array(tokens)
         return self.residues[self._log_product(tokens[:, -self.window :])]
 
@@ -154,11 +173,11 @@ class Recurrence:
 
         Standard error of an entry about 2·10⁻⁴; computed once a process.
         """
-        return _stationary(self.modulus, self.window, self.alphabet, self.noise)[0].copy()
+        return _stationary(self)[0].copy()
 
     def marginals(self) -> np.ndarray:
         """Stationary shares of x_t = s_t mod K at even and at odd positions, (2, K); as `class_shares`."""
-        return _stationary(self.modulus, self.window, self.alphabet, self.noise)[1].copy()
+        return _stationary(self)[1].copy()
 
     def ceiling(self, goal, *, actions: str = "odd") -> float:
         """Best reachable success rate on `goal`, playing odd-position tokens only or all tokens.
@@ -212,6 +231,9 @@ class Recurrence:
         for t in range(self.window, len(tokens)):
             draw = rng.integers(2**32, size=tokens.shape[1], dtype=np.uint32)
             value = self.residues.take(total)
+            for token, outcomes in self.sinks.items() if (t - self.window) % 2 == 0 else ():
+                sunk = np.flatnonzero(tokens[t - 1] == token)
+                value[sunk] = rng.choice(outcomes, size=len(sunk))
             # one draw serves twice: below the threshold there is noise, and its value is uniform there
             noisy = np.flatnonzero(draw < thresholds[(t - self.window) % 2])
             value[noisy] = draw[noisy] % self.alphabet
@@ -250,9 +272,9 @@ class Recurrence:
 
 
 @lru_cache(maxsize=8)
-def _stationary(modulus, window, alphabet, noise) -> tuple[np.ndarray, np.ndarray]:
+def _stationary(world: Recurrence) -> tuple[np.ndarray, np.ndarray]:
     """Class shares and marginals over many positions of many sequences."""
-    world = Recurrence(modulus, window, alphabet, noise)
+    modulus, window, alphabet = world.modulus, world.window, world.alphabet
     length = 128 + window + window % 2
     sequences = world.sample(2**15, length, seed=0)
     logs = world.logs[sequences].astype(np.int64).cumsum(1)
@@ -284,7 +306,11 @@ def drawn(world: Recurrence, n: int, length: int, generator, *, burn_in: int = 2
     rates = (world.noise, world.noise + explore * (1 - world.noise))
     for t in range(window, len(tokens)):
         random = torch.randint(world.alphabet, (n,), **there)
-        value = torch.where(torch.rand(n, **there) < rates[(t - window) % 2], random, residues[total % order])
+        own = residues[total % order]
+        for token, outcomes in world.sinks.items() if (t - window) % 2 == 0 else ():
+            drawn_one = torch.randint(len(outcomes), (n,), **there)
+            own = torch.where(tokens[t - 1] == token, _tensor(np.array(outcomes), own.device)[drawn_one], own)
+        value = torch.where(torch.rand(n, **there) < rates[(t - window) % 2], random, own)
         tokens[t] = value + world.alphabet * ((t - window) % 2)
         total += logs[tokens[t]] - logs[tokens[t - window]]
     return tokens[window + burn_in :].T.to(torch.uint8).contiguous()

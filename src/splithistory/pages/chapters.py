@@ -156,7 +156,9 @@ def _is_scalar(node: ast.expr) -> bool:
 def _kind(parameter: Parameter) -> tuple[Any, str]:
     """The type a value must have, and the same in words."""
     if parameter.name == "profile":
-        known = [name for name, profile in PROFILES.items() if "sampled" in profile.arms]
+        known = [
+            name for name, profile in PROFILES.items() if "sampled" in profile.arms and not profile.world
+        ]
         return Literal[tuple(known)], f"one of {', '.join(known)}"
     if parameter.name == "seed":
         return Annotated[int, Field(ge=0)], "an integer >= 0"
