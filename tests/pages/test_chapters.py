@@ -6,7 +6,6 @@ from conftest import ROOT
 
 from splithistory.pages import chapters
 from splithistory.pages.chapters import BookError, Parameter
-from splithistory.study import PROFILES
 
 SHOWN = ["smoke", "quick", "post", "faithful"]
 
