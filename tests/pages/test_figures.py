@@ -94,7 +94,7 @@ def test_the_legend_names_goals_and_sizes():
 
 
 def test_a_logarithmic_axis_has_the_ticks_it_is_given_and_no_others():
-    fig, (ax,) = figures.panels(1, 1, 2, 2)
+    _, (ax,) = figures.panels(1, 1, 2, 2)
     ax.plot([0.1, 10], [1, 2])
     figures.log_ticks(ax.xaxis, [0.1, 0.5, 5])
     figures.log_ticks(ax.yaxis, [1, 2], ["one", "two"])

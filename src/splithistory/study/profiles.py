@@ -188,10 +188,11 @@ def _explored() -> dict[str, Arm]:
 
 
 PROFILES["explored"] = replace(PROFILES["post"], arms=_explored())
-# A world in which one token, 15, collapses the future to outcomes 0 and 1, whatever the history. Both are good
-# for n_good = 6, which can be had blindly, one of them for 2 and 4, which cannot. Expected, before anything of it
-# was trained: models of n_good = 6 play 15 nearly always, have a large ln K − H(F), a large success, and an Op
-# and an Imp below a tenth of that of n_good = 2; rules that read F alone name {0, 1} for them.
+# A world in which one token, 15, collapses the future to outcomes 0 and 1, whatever the history. Both are
+# good for n_good = 6, which can be had blindly, one of them for 2 and 4, which cannot. Expected, before
+# anything of it was trained: models of n_good = 6 play 15 nearly always, have a large ln K − H(F), a large
+# success, and an Op and an Imp below a tenth of that of n_good = 2; rules that read F alone name {0, 1}
+# for them.
 PROFILES["sinks"] = replace(
     PROFILES["post"],
     sizes=("18k", "53k"),
