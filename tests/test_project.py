@@ -1,6 +1,7 @@
 """The repository as a whole: floors, dependencies, the lock, and what no file may say."""
 
 import ast
+import importlib
 import os
 import re
 import sys
@@ -69,6 +70,34 @@ def test_imports_go_strictly_downward(module):
     # to name a room of a wing is to name the wing: that alone is no step up
     upward -= {wing for wing in upward for room in (*rooms, module) if room.startswith(f"{wing}.")}
     assert not upward, f"{module} (floor {FLOORS[module]}) imports {sorted(upward)}"
+
+
+def walks() -> list[tuple[int, str]]:
+    """(indentation, what is called) for each step of the walks that CONTRIBUTING.md draws."""
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf8")
+    return [(len(indent), name) for indent, name in re.findall(r"^( {4,})([\w.]+)  ", text, flags=re.M)]
+
+
+def room(name: str) -> str:
+    """The room that a dotted name stands in, "" if it is none of the house's."""
+    parts = name.split(".")
+    return max(
+        (r for n in range(len(parts)) if (r := ".".join(parts[: n + 1])) in FLOORS), key=len, default=""
+    )
+
+
+def test_the_walks_through_the_house_never_climb():
+    way: list[tuple[int, str]] = []
+    for indent, name in walks():
+        way = [step for step in way if step[0] < indent]
+        if own := room(name):
+            found = importlib.import_module(f"splithistory.{own}")
+            for part in name.removeprefix(own).split(".")[1:]:
+                found = getattr(found, part)
+        if way and (above := room(way[-1][1])):
+            assert own == above or FLOORS[own] < FLOORS[above], f"{way[-1][1]} calls {name}"
+        way.append((indent, name))
+    assert len(walks()) > 20
 
 
 @pytest.mark.parametrize("module", sorted(set(SOURCES) - {"__main__"}))
