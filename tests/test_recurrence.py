@@ -77,6 +77,13 @@ def test_ceilings_are_those_of_the_best_action_in_each_class(goal, odd, every):
     assert WORLD.ceiling(goal, actions="all") == pytest.approx(every, abs=1e-12)
 
 
+def test_ceilings_of_named_goals_stand_beside_chance():
+    found = WORLD.ceilings({"one": GOALS[0], "other": GOALS[1]})
+    assert list(found) == ["one", "other"] and found["other"]["chance"] == 0.5
+    assert found["one"]["odd tokens"] == WORLD.ceiling(GOALS[0])
+    assert found["one"]["all tokens"] == WORLD.ceiling(GOALS[0], actions="all")
+
+
 @given(st.integers(0, 10**6), st.sampled_from(GOALS), st.sampled_from([0.05, 1.0]))
 def test_no_policy_leaves_the_range_of_op_at_its_success_rate(seed, goal, concentration):
     probs = np.random.default_rng(seed).dirichlet(np.full(16, concentration), 16)
@@ -108,6 +115,7 @@ def test_the_generator_measured_on_itself_has_its_known_op_and_imp():
 def test_full_product_loss_is_the_floor_of_0_1222_nats():
     probs = WORLD.table[0, 8]
     assert -(probs * np.log(probs)).sum() == pytest.approx(0.1222, abs=5e-5)
+    assert WORLD.floor == pytest.approx(-(probs * np.log(probs)).sum(), abs=1e-15)
 
 
 def test_without_the_product_only_the_marginals_are_left_at_their_known_entropies():

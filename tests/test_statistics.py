@@ -46,6 +46,39 @@ def test_paired_compares_only_what_both_tables_hold_whatever_their_order():
     assert change.to_dict() == pytest.approx({("18k", 0, 2): 0.1, ("18k", 1, 2): 0.6})
 
 
+def test_changes_reduce_the_goals_of_a_seed_to_one_value_before_they_are_compared():
+    columns = ["arm", "size", "seed", "n_good", "s"]
+    places = [("18k", seed, n_good) for seed in range(2) for n_good in (2, 4)]
+    here = pd.DataFrame([("usual", *place, 0.5) for place in places], columns=columns)
+    there = pd.concat([here.assign(arm="a", s=[0.6, 0.8, 0.5, 0.7]), here.assign(arm="b", s=0.25)])
+    assert statistics.paired_by_seed(there[there["arm"] == "a"], here, "s").tolist() == pytest.approx(
+        [0.2, 0.1]
+    )
+    found = statistics.changes(there, here, ["s"])
+    assert found["a", "18k"]["s"] == pytest.approx(statistics.t_interval([0.2, 0.1]))
+    assert found["b", "18k"]["s"] == (-0.25, 0.0) and len(found) == 2
+    by_goal = statistics.changes(there, here, ["s"], ["arm", "n_good"])
+    assert by_goal["a", 4]["s"] == pytest.approx(statistics.t_interval([0.3, 0.2]))
+
+
+def test_a_rise_with_size_is_that_above_the_best_of_the_other_sizes():
+    rows = [
+        (s, n, k, v)
+        for s, n, *of in [("c", 3, 2, 3), ("a", 1, 1, 0), ("b", 2, 4, 5)]
+        for k, v in enumerate(of)
+    ]
+    table = pd.DataFrame(rows, columns=["size", "n_parameters", "seed", "loss"])
+    rise = statistics.rise_with_size(pd.concat([table, table.iloc[:1].assign(seed=9)]), "loss")
+    assert rise.name == "a" and rise.to_dict() == {0: 1, 1: 3}
+    with pytest.raises(ValueError, match="number of sizes: given 1, allowed is an integer >= 2"):
+        statistics.rise_with_size(table[:2], "loss")
+
+
+def test_an_interval_is_told_from_a_number_that_it_does_not_hold():
+    assert [statistics.told((mean, 0.5)) for mean in (1, 0.2, -1)] == [1, 0, -1]
+    assert statistics.told((1, 0.5), 0.5) == 0 and statistics.told((1, 0.5), 2) == -1
+
+
 @pytest.mark.parametrize("n", [3, 5, 20])
 def test_a_detectable_mean_is_found_as_often_as_promised(n):
     rng = np.random.default_rng(n)
@@ -125,3 +158,25 @@ def test_median_sizes_are_of_absolute_values_seed_by_seed():
     table = pd.DataFrame({"seed": [0, 0, 0, 1], "a": [-3.0, 1.0, 2.0, -5.0], "b": 1.0})
     found = statistics.median_sizes(table, "a", "b")
     assert found["a"].to_dict() == {0: 2.0, 1: 5.0} and found["b"].to_dict() == {0: 1.0, 1: 1.0}
+
+
+def test_a_curve_is_lowest_somewhere_and_rises_from_there():
+    curves = [
+        (m, 10 * i, v) for m, values in ((7, [3.0, 1.0, 2.0]), (4, [2.0, 1.5])) for i, v in enumerate(values)
+    ]
+    found = statistics.lows(pd.DataFrame(curves, columns=["model", "step", "value"]), ["model"])
+    assert found.set_index("model").loc[7].to_dict() == {
+        "steps": 20,
+        "lowest": 1.0,
+        "at": 10,
+        "end": 2.0,
+        "rise": 1.0,
+    }
+    assert found["model"].tolist() == [7, 4] and found["rise"].tolist() == [1.0, 0.0]
+
+
+def test_levels_are_the_arms_of_one_setting_in_order():
+    models = pd.DataFrame({"arm": ["batch 1024", "", "batches", "batch 32", "no batch 1", "batch 1024"]})
+    found = statistics.levels(models, "batch")
+    assert found["level"].tolist() == [32, 1024, 1024] and found.index.tolist() == [3, 0, 5]
+    assert statistics.levels(models, "rollouts").empty

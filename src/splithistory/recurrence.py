@@ -80,6 +80,11 @@ class Recurrence:
         """Probability that the recurrence's own value comes next: the noise can hit it too (exact)."""
         return 1 - self.noise + self.noise / self.alphabet
 
+    @property
+    def floor(self) -> float:
+        """Cross-entropy in nats of the best predictor of the next token (exact)."""
+        return float(entropy(self._outcome_table[0]))
+
     @cached_property
     def _powers(self) -> np.ndarray:
         """Powers g⁰, g¹, … of the smallest primitive root, (q − 1,)."""
@@ -189,6 +194,14 @@ class Recurrence:
         first = self.alphabet if actions == "odd" else 0
         success = self.table[:, first:, goal_mask(goal, self.alphabet)].sum(-1)
         return float(self.class_shares() @ success.max(1))
+
+    def ceilings(self, goals: Mapping) -> dict:
+        """{name: {"chance", "odd tokens", "all tokens"}} of named goals: by luck, and at best."""
+        return {
+            name: {"chance": len(goal) / self.alphabet}
+            | {f"{actions} tokens": self.ceiling(goal, actions=actions) for actions in ("odd", "all")}
+            for name, goal in goals.items()
+        }
 
     def op_range(self, goal, success) -> tuple[np.ndarray, np.ndarray]:
         """(least, greatest) Op, in nats, of any policy that succeeds at these rates; shapes as given.

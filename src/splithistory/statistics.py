@@ -29,6 +29,12 @@ def t_interval(values, level: float = 0.95) -> Interval:
     return float(values.mean()), float(high - low) / 2
 
 
+def told(interval: Interval, number: float = 0.0) -> int:
+    """1 if an interval lies above a number, −1 if below, 0 if the two are not told apart."""
+    mean, half = interval
+    return int(mean - half > number) - int(mean + half < number)
+
+
 def t_test(values, *, above: float | None = None, below: float | None = None) -> float:
     """p of the one-sided t test over seeds that the mean is above, or below, a number."""
     values = _independent(values)
@@ -194,6 +200,19 @@ def paired(there: Table, here: Table, column: str) -> Table:
     return both[keys].assign(**{column: both[f"{column}_x"] - both[f"{column}_y"]})
 
 
+def paired_by_seed(there: Table, here: Table, column: str) -> Table:
+    """`paired`, one mean over sizes and goals a seed, indexed by seed."""
+    return paired(there, here, column).groupby("seed")[column].mean()
+
+
+def changes(there: Table, here: Table, columns: Sequence[str], by=("arm", "size")) -> dict:
+    """{group of rows: {column: t_interval of its change}} of `there` against `here`, paired by seed."""
+    return {
+        group: {column: t_interval(paired_by_seed(rows, here, column)) for column in columns}
+        for group, rows in there.groupby(list(by), sort=False)
+    }
+
+
 def growth(table: Table, column: str) -> Table:
     """A column's change from the first size to the last, indexed by n_good and seed."""
     sizes = list(dict.fromkeys(table["size"]))
@@ -206,6 +225,19 @@ def growth_by_goal(table: Table, column: str) -> dict[int, Interval]:
     if table["size"].nunique() < 2:
         return {}
     return by_goal(growth(table, column).reset_index(), column)
+
+
+def rise_with_size(table: Table, column: str) -> Table:
+    """A column at the largest size minus that at the best other one (least mean over seeds), by seed.
+
+    One value a seed, because sizes share its data; named after the other size; seeds without every size are
+    left out. ValueError if there is only one size.
+    """
+    sizes = list(dict.fromkeys(table.sort_values("n_parameters")["size"]))
+    check_integer("number of sizes", len(sizes), 2)
+    wide = table.pivot_table(index="seed", columns="size", values=column)[sizes].dropna()
+    best = wide[sizes[:-1]].mean().idxmin()
+    return (wide[sizes[-1]] - wide[best]).rename(best)
 
 
 def slopes(table: Table, x: str, y: str, by=("n_good", "seed"), *, intercept: bool = False) -> Table:
@@ -224,3 +256,23 @@ def slopes(table: Table, x: str, y: str, by=("n_good", "seed"), *, intercept: bo
 def slope_by_goal(table: Table, x: str, y: str, *, intercept: bool = False) -> dict[int, Interval]:
     """{n_good: t_interval} of `slopes`, one a seed."""
     return by_goal(slopes(table, x, y, intercept=intercept).rename("slope").reset_index(), "slope")
+
+
+def levels(table: Table, name: str) -> Table:
+    """Rows of the arms called "name value", with the value as a column `level`, ascending."""
+    rows = table[table["arm"].str.startswith(f"{name} ")]
+    values = rows["arm"].str.removeprefix(f"{name} ").astype(float)
+    return rows.assign(level=values).sort_values("level", kind="stable")
+
+
+def lows(curves: Table, by: Sequence[str]) -> Table:
+    """Where each curve (step, value; a group of rows each) is lowest and how it goes on, a row a curve.
+
+    Columns `by`, then steps (of the whole curve), lowest, at (step of the lowest), end, rise = end − lowest.
+    """
+    ordered = curves.sort_values("step", kind="stable").reset_index(drop=True)
+    last = ordered.groupby(list(by), sort=False).last()
+    low = ordered.loc[ordered.groupby(list(by), sort=False)["value"].idxmin()].set_index(list(by))
+    found = last.assign(steps=last["step"], lowest=low["value"], at=low["step"], end=last["value"])
+    found["rise"] = found["end"] - found["lowest"]
+    return found[["steps", "lowest", "at", "end", "rise"]].reset_index()

@@ -17,7 +17,7 @@ from scipy import stats
 from splithistory import Recurrence, SplitHistory, measure, statistics, study
 from splithistory.information import goal_mask
 from splithistory.pages import claims
-from splithistory.pages.claims.experiment import _smaller_training_sets
+from splithistory.pages.claims.experiment import _rises_of_smaller_sets
 from splithistory.study import GOALS
 
 SIZES = {"18k": 18_000, "53k": 53_000, "402k": 402_000}
@@ -341,7 +341,7 @@ def test_a_training_set_of_one_size_alone_does_not_enter_the_claim_on_overfittin
     whole = smaller_sets(0.2)
     only_small = whole.models[(whole.models["arm"] != "windows 65536") | (whole.models["size"] == "18k")]
     context = claims.Context(planted(), replace(whole, models=only_small))
-    assert [arm for arm, _ in _smaller_training_sets(context)] == ["windows 4096"]
+    assert list(_rises_of_smaller_sets(context)) == ["windows 4096"]
 
 
 def failures(smallest, largest, accuracy=1.0):
@@ -500,28 +500,20 @@ def test_a_judge_tells_results_in_which_its_claim_is_true_from_others(claim, exp
     assert verdict(claim, build()) == expected
 
 
-def test_every_claim_is_judged_on_results_for_it_and_on_others_against_it():
-    elsewhere = {"jacobian-cost", "impact-regularisation"}
-    assert set(CASES) | elsewhere == set(CRITERIA) == set(claims.JUDGES)
-    assert all(YES in cases and len(cases) > 1 for cases in CASES.values())
-
-
-@pytest.mark.parametrize(
-    ("claim", "limit"),
-    [("self-op-biased", 0.5), ("self-imp-worse", 2), ("self-imp-bias", -0.41), ("self-bias-cause", -2)],
-)
-def test_judges_of_self_evaluation_compare_with_the_number_in_the_criteria(claim, limit):
-    build, given = CASES[claim][YES]
-    made, written = build(), CRITERIA[claim].limits
-    usual, other = (
-        claims.JUDGES[claim](made, limits, **given) for limits in (written, dict.fromkeys(written, limit))
-    )
-    assert usual.statistic == other.statistic and (usual.holds, usual.p) != (other.holds, other.p)
-    assert other.p == usual.p or other.p > 0.05
-
-
 # claim, a verdict of CASES, what is changed in its limits, the verdict then
 MOVED = [
+    ("sequence-predictable", MENDED, {"below": 0.99}, YES),
+    ("sequence-predictable", YES, {"least": 0.98}, NO),
+    ("sequence-predictable", MENDED, {"mended": 0.98}, NO),
+    ("pretraining-beats-chance", YES, {"loss": 0.1}, NO),
+    ("pretraining-overfits", YES, {"rise": 1.0}, SMALL),
+    ("pretraining-overfits", MENDED, {"rise": 1.0}, NO),
+    ("maintenance-needed", YES, {"above": 1.0}, MENDED),
+    ("maintenance-needed", MENDED, {"mended": 0.5}, NO),
+    ("failures-hurt", YES, {"change": -1.0}, NO),
+    ("failures-hurt", MENDED, {"change": 0.1}, YES),
+    ("success-above-chance", YES, {"share": 0.99}, MENDED),
+    ("success-above-chance", MENDED, {"mended": 0.5}, NO),
     ("models-above-generator", YES, {"least": 9.0}, NO),
     ("op-predicted", YES, {"error": 0.0}, MENDED),
     ("op-predicted", YES, {"least": 1.2, "mended_least": 1.2}, NO),
@@ -549,6 +541,26 @@ def test_a_judge_compares_with_what_its_criterion_says(claim, before, changed, a
     made = build()
     found = [next(claims.verdicts(made, [criterion])).verdict for criterion in (row, moved)]
     assert found == [before, after]
+
+
+def test_every_claim_is_judged_on_results_for_it_and_on_others_against_it():
+    elsewhere = {"jacobian-cost", "impact-regularisation"}
+    assert set(CASES) | elsewhere == set(CRITERIA) == set(claims.JUDGES)
+    assert all(YES in cases and len(cases) > 1 for cases in CASES.values())
+
+
+@pytest.mark.parametrize(
+    ("claim", "limit"),
+    [("self-op-biased", 0.5), ("self-imp-worse", 2), ("self-imp-bias", -0.41), ("self-bias-cause", -2)],
+)
+def test_judges_of_self_evaluation_compare_with_the_number_in_the_criteria(claim, limit):
+    build, given = CASES[claim][YES]
+    made, written = build(), CRITERIA[claim].limits
+    usual, other = (
+        claims.JUDGES[claim](made, limits, **given) for limits in (written, dict.fromkeys(written, limit))
+    )
+    assert usual.statistic == other.statistic and (usual.holds, usual.p) != (other.holds, other.p)
+    assert other.p == usual.p or other.p > 0.05
 
 
 # --- what is not in the study ---------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 from splithistory import study
@@ -57,6 +58,36 @@ def test_one_seed_has_no_standard_error():
     _, ax = plt.subplots()
     figures.mean_and_se(ax, [1], [[1.0]])
     assert ax.lines[0].get_ydata().tolist() == [1.0]
+
+
+def curves_of_two_goals():
+    rows = [(m, s, g, x, "loss", m + x) for m, s, g in ((0, 0, 2), (1, 0, 4), (2, 1, 4)) for x in (0, 10)]
+    return pd.DataFrame(rows, columns=["model", "seed", "n_good", "step", "column", "value"])
+
+
+def test_curves_are_a_line_a_model_or_the_mean_of_a_seed():
+    _, ax = plt.subplots()
+    figures.curves(ax, curves_of_two_goals(), linestyle=":")
+    assert [line.get_ydata().tolist() for line in ax.lines] == [[0, 10], [1, 11], [2, 12]]
+    assert [line.get_color() for line in ax.lines] == [figures.GOAL_COLOUR[g] for g in (2, 4, 4)]
+    figures.curves(ax, curves_of_two_goals(), by="seed", color="k")
+    assert [line.get_ydata().tolist() for line in ax.lines[3:]] == [[0.5, 10.5], [2, 12]]
+
+
+def test_a_gallery_has_a_named_panel_for_each_group_and_the_rest_is_blank():
+    table = curves_of_two_goals()
+    fig = figures.curve_panels(table, {"loss": {}}, ["seed", "n_good"], 2, ylim=(0, 20))
+    titles = [f"{seed}, {figures.goal_name(g)}" for seed, g in ((0, 2), (0, 4), (1, 4))]
+    assert [ax.get_title() or ax.get_title("left") for ax in fig.axes[:3]] == titles
+    assert [ax.axison for ax in fig.axes] == [True, True, True, False]
+    assert all(ax.get_ylim() == (0, 20) and len(ax.lines) == 1 for ax in fig.axes[:3])
+
+
+def test_means_are_drawn_at_each_value_of_a_column():
+    rows = [(4, at, value) for at, values in ((32, (1, 3)), (8, (0, 1))) for value in values]
+    _, ax = plt.subplots()
+    figures.means(ax, pd.DataFrame(rows, columns=["n_good", "level", "s"]), "level", "s")
+    assert ax.lines[0].get_xydata().tolist() == [[8, 0.5], [32, 2]]
 
 
 def test_the_implied_curve_is_the_closed_form():

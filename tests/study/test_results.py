@@ -29,6 +29,14 @@ def test_ended_takes_the_last_value_of_each_curve_and_keeps_the_rows():
     assert "loss" not in found.models
 
 
+def test_curves_come_with_what_the_rows_of_their_models_say():
+    curves = [(7, 10 * i, "loss", v) for i, v in enumerate([3.0, 1.0])] + [(7, 0, "other", 9.0)]
+    curves = pd.DataFrame([*curves, (8, 0, "loss", 9.0)], columns=["model", "step", "column", "value"])
+    models = pd.DataFrame({"model": [7], "size": ["18k"]})
+    found = Study(models, curves, *5 * [pd.DataFrame()], manifest={}).curves_of(models, "loss")
+    assert found[["step", "value", "size"]].to_numpy().tolist() == [[0, 3.0, "18k"], [10, 1.0, "18k"]]
+
+
 def bare(*rows) -> Study:
     """A study of models (stage, arm, size, n_good), all of which play each token on ten histories a class."""
     weights = {"18k": 18_000, "53k": 53_000}

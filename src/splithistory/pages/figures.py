@@ -78,10 +78,10 @@ def legend_above(fig, handles, columns: int = 3) -> None:
 
 def scatter_model(ax, x, y, *, n_good: int, size: str, interval=None, **style) -> None:
     """One model as a point, with a vertical interval (low, high) if given."""
-    colour = GOAL_COLOUR[n_good]
+    look = {"color": GOAL_COLOUR[n_good], "markeredgecolor": "white"} | style
     if interval is not None:
-        ax.plot([x, x], interval, color=colour, linewidth=1, alpha=0.8)
-    ax.plot(x, y, marker=SIZE_MARKER[size], color=colour, markeredgecolor="white", linestyle="none", **style)
+        ax.plot([x, x], interval, color=look["color"], linewidth=1, alpha=0.8)
+    ax.plot(x, y, marker=SIZE_MARKER[size], linestyle="none", **look)
 
 
 def scatter_models(ax, table, x: str, y: str, *, shift=None, **style) -> None:
@@ -101,15 +101,45 @@ def diagonal(ax, reach: float, least: float = 0.0) -> None:
     ax.plot([least, reach], [least, reach], color=INK, linewidth=1, linestyle="--")
 
 
-def means_by_size(ax, table, column: str, **style) -> None:
-    """Mean and standard error over seeds of a column, against the number of weights, a line a goal."""
-    sizes = list(dict.fromkeys(table["size"]))
+def means(ax, table, x: str, column: str, **style) -> None:
+    """Mean and standard error over seeds of a column, against another column, a line a goal."""
     for n_good, rows in table.groupby("n_good"):
-        of_size = {size: own for size, own in rows.groupby("size")}
-        weights = [of_size[size]["n_parameters"].iloc[0] for size in sizes]
-        values = [of_size[size][column].to_numpy() for size in sizes]
+        values = rows.groupby(x)[column].apply(np.array)
         look = {"color": GOAL_COLOUR[n_good], "marker": "o", "label": goal_name(n_good)}
-        mean_and_se(ax, weights, values, **look | style)
+        mean_and_se(ax, values.index, values.tolist(), **look | style)
+
+
+def means_by_size(ax, table, column: str, **style) -> None:
+    """`means` against the number of weights."""
+    means(ax, table, "n_parameters", column, **style)
+
+
+def curves(ax, table, *, by: str = "model", **style) -> None:
+    """A line for each model of a table of curves (step, value), or for each seed: mean over its goals."""
+    for _, rows in table.groupby(by):
+        line = rows.groupby("step")["value"].mean()
+        look = {"color": GOAL_COLOUR[rows["n_good"].iloc[0]], "linewidth": 1.1}
+        ax.plot(line.index, line, **look | style)
+
+
+def curve_panels(table, looks, by, columns: int, *, ylim) -> plt.Figure:
+    """A panel for each group of a table of curves, so many in a row, a line a model and column of curves.
+
+    looks: {column of curves: style of its line}; by: what groups have in common, named above each panel.
+    """
+    groups = list(table.groupby(list(by), sort=False))
+    fig, axes = panels(-(-len(groups) // columns), columns, 7.4 / columns, 1.7, sharey=True)
+    for ax, (place, rows) in zip(axes, groups, strict=False):
+        for column, look in looks.items():
+            curves(ax, rows[rows["column"] == column], **{"linewidth": 0.8} | look)
+        names = [goal_name(v) if key == "n_good" else str(v) for key, v in zip(by, place, strict=True)]
+        ax.set_title(", ".join(names), fontsize=9)
+    axes[0].set_ylim(*ylim)
+    for ax in axes[len(groups) :]:
+        ax.axis("off")
+    for ax in axes[-columns:]:
+        ax.set_xlabel("updates")
+    return fig
 
 
 def estimates(ax, positions, intervals, *, vertical: bool = True, **style) -> None:

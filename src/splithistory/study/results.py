@@ -407,14 +407,15 @@ class Study:
         plays = rows.groupby("a")["plays"].sum().drop(-1)
         return Futures(plays / plays.sum(), mean.loc[-1], mean.drop(-1))
 
-    def curve(self, model: int, column: str) -> tuple[np.ndarray, np.ndarray]:
-        """(step, value) of one column of a model's curves."""
-        rows = self.curves[(self.curves["model"] == model) & (self.curves["column"] == column)]
-        return rows["step"].to_numpy(), rows["value"].to_numpy()
+    def curves_of(self, rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
+        """Columns of the curves of these rows of `models`: step, column, value, and what the rows say."""
+        return self.curves[self.curves["column"].isin(columns)].merge(rows, on="model")
 
     def ended(self, rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
         """Rows of `models` with the last value of columns of their curves (losses in nats)."""
-        return rows.assign(**{c: [float(self.curve(m, c)[1][-1]) for m in rows["model"]] for c in columns})
+        curves = self.curves_of(rows[["model"]], *columns)
+        last = curves.pivot_table("value", "model", "column", aggfunc="last")
+        return rows.assign(**last.reindex(columns=columns).loc[rows["model"]].set_index(rows.index))
 
     @cached_property
     def _self_evaluation(self):

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ...measure import SplitHistory
 from ...recurrence import Recurrence
-from ...statistics import paired, t_interval
+from ...statistics import paired_by_seed, t_interval
 from ...study import GOALS, Study
 
 _CHECKOUT = Path(__file__).resolve().parents[4]
@@ -185,10 +185,10 @@ def growth_over_seeds(values: np.ndarray) -> str:
 
 def one_a_seed(there: pd.DataFrame, here: pd.DataFrame, column: str, arm: str) -> np.ndarray:
     """Difference of the models that two arms share, one mean a seed."""
-    differences = paired(there, here, column)
-    if differences["seed"].nunique() < FEWEST:
+    differences = paired_by_seed(there, here, column)
+    if len(differences) < FEWEST:
         raise TooSmall(f"the arm {arm} is not published")
-    return differences.groupby("seed")[column].mean().to_numpy()
+    return differences.to_numpy()
 
 
 def judge(claim: str, needs: Needs = "nothing") -> Callable:
