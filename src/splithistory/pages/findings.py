@@ -70,6 +70,8 @@ def table(rows: Mapping, *, digits: int = 3, index: str | list[str] | None = Non
 
     A cell may be a text already; a missing one is empty.
     """
-    shown = pd.DataFrame({name: pd.Series(dict(cells), dtype=object) for name, cells in rows.items()}).T
-    shown = shown.map(lambda cell: one(cell, digits) if isinstance(cell, tuple) else cell).fillna("")
+    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
+    cells = [[row.get(column, "") for column in columns] for row in rows.values()]
+    shown = pd.DataFrame(cells, pd.Index(list(rows)), pd.Index(columns), dtype=object)
+    shown = shown.map(lambda cell: one(cell, digits) if isinstance(cell, tuple) else cell)
     return shown.rename_axis(index) if index else shown
