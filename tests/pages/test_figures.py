@@ -133,3 +133,16 @@ def test_a_logarithmic_axis_has_the_ticks_it_is_given_and_no_others():
     assert [text.get_text() for text in ax.get_xticklabels()] == ["0.1", "0.5", "5"]
     assert [text.get_text() for text in ax.get_yticklabels()] == ["one", "two"]
     assert len(ax.get_xticks(minor=True)) == 0
+
+
+def test_each_stage_has_a_marker_of_its_own_and_only_the_reinforced_one_is_filled():
+    looks = {stage: figures.stage_look(stage, "#0072b2") for stage in figures.STAGE_MARKER}
+    assert len({look["marker"] for look in looks.values()}) == len(looks)
+    assert [s for s, look in looks.items() if look["markerfacecolor"] != "white"] == ["finetuned"]
+
+
+def test_the_key_of_terms_has_an_entry_a_term_and_a_goal():
+    _, ax = plt.subplots()
+    figures.key_to_terms(ax, (1.0, 0.6, 0.3), study.GOALS)
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts[3:5] == ["δ, subtracted", "Op"] and texts[5:] == [figures.goal_name(g) for g in study.GOALS]

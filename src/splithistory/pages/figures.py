@@ -15,6 +15,7 @@ from ..information import implied_op
 
 GOAL_COLOUR = {0: "#6b6b6b", 2: "#0072b2", 4: "#d55e00", 6: "#009e73"}  # by n_good; 0: pretrained only
 SIZE_MARKER = {"18k": "o", "53k": "s", "144k": "^", "402k": "D"}
+STAGE_MARKER = {"finetuned": "o", "pretrained": "s", "untrained": "^", "generator": "D"}
 INK, FAINT = "#333333", "#9a9a9a"
 _SHADE = {"op_success_rate": 1, "op_within_success": 0.6, "op_within_failure": 0.3, "delta": 0.45, "op": 1}
 
@@ -74,6 +75,20 @@ def key_to_models(ax, n_goods, sizes, *, extra=(), **where) -> None:
 def legend_above(fig, handles, columns: int = 3) -> None:
     """One legend for all panels, above them."""
     fig.legend(handles=list(handles), ncols=columns, loc="outside upper center")
+
+
+def key_to_terms(ax, shades: Iterable[float], n_goods) -> None:
+    """The key of bars of the terms of Op: a shade a term, δ as an open box, Op as a line, a colour a goal."""
+    names = ("success rate, kl(s, p)", "within success", "within failure")
+    terms = [handle(name, linewidth=6, alpha=shade) for name, shade in zip(names, shades, strict=True)]
+    terms += [mark("δ, subtracted", "s", markerfacecolor="none"), handle("Op", linewidth=1.6)]
+    ax.legend(handles=[*terms, *goal_handles(n_goods)], **BESIDE)
+
+
+def stage_look(stage: str, colour: str = INK) -> dict:
+    """How models of a stage are drawn: a marker of their own, open unless they were reinforced."""
+    face = colour if stage == "finetuned" else "white"
+    return {"color": colour, "marker": STAGE_MARKER[stage], "markerfacecolor": face, "linestyle": "none"}
 
 
 def scatter_model(ax, x, y, *, n_good: int, size: str, interval=None, **style) -> None:
