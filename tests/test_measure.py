@@ -116,7 +116,7 @@ def test_identities_and_bounds_hold_for_ten_thousand_random_policies(goal):
     rng = np.random.default_rng(len(goal))
     world = rng.dirichlet(np.full(5, 0.5), size=(6, 4))
     tables = rng.dirichlet(np.full(24, 0.2), size=10_000).reshape(-1, 6, 4)
-    many = Futures._unchecked(*measure._futures(tables, world))
+    many = Futures.of_tables(tables, world)
     t = many.decomposition(goal)
     op = t["op_success_rate"] + t["op_within_success"] + t["op_within_failure"] - t["delta"]
     imp = t["imp_success_rate"] + t["imp_within_success"] + t["imp_within_failure"]

@@ -19,8 +19,10 @@ from rattler import MatchSpec
 # the study, the pages; then the command line.
 HOUSE = """
 information
-recurrence measure estimators differential statistics engine transformer
+recurrence estimators differential statistics engine transformer
+measure
 objectives policies shortcuts data
+calibration
 training
 study.store study.grid
 study.results

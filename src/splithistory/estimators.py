@@ -140,7 +140,7 @@ def paired_interval(function, samples, *, level: float = 0.95, n_resamples: int 
     """Bootstrap interval (low, high) of function(samples), rows of samples (N, ...) drawn whole.
 
     function((N, ...) rows) -> an array of any one shape, which the ends have too. The bootstrap's bias is
-    subtracted and its standard error gives a normal interval, as in `SplitHistory.interval`.
+    subtracted and its standard error gives a normal interval (`bias_corrected`).
     A row must hold all that its history contributes, as what it asks of the world and what the policy
     answers: s' has to be computed anew from the pairs of the rows drawn. Success rates per action, computed
     once, would hold the histories of the world fixed and give too narrow an interval.
@@ -157,6 +157,14 @@ def paired_interval(function, samples, *, level: float = 0.95, n_resamples: int 
     bad = n_resamples - np.isfinite(draws + value).reshape(n_resamples, -1).all(-1).sum()
     if bad:
         raise ValueError(f"function: not finite for {bad} of {n_resamples} resamples, allowed is finite")
+    return bias_corrected(value, draws, level)
+
+
+def bias_corrected(value, draws: np.ndarray, level: float = 0.95) -> tuple:
+    """Normal interval (low, high) of a bootstrap: its bias subtracted, its standard error for the width.
+
+    value (...): of the sample; draws (R, ...): of R resamples.
+    """
     half, centre = ndtri((1 + level) / 2) * draws.std(0, ddof=1), 2 * value - draws.mean(0)
     return centre - half, centre + half
 

@@ -1,6 +1,6 @@
 """Split-history measures of a policy: optimization (Op) and impact (Imp), in nats.
 
-Floor 1: knows arrays and callables, nothing of sequences or transformers. A *history* h is what
+Floor 2: knows arrays and callables, nothing of sequences or transformers. A *history* h is what
 the policy sees, an *action* a what it does, an *outcome* f in 0..K-1 what the world makes of both.
 History is split in two: the policy answers one past while the world continues another.
 """
@@ -9,8 +9,9 @@ import warnings
 from typing import Literal, overload
 
 import numpy as np
-from scipy.special import entr, ndtri, rel_entr
+from scipy.special import entr, rel_entr
 
+from .estimators import bias_corrected
 from .information import (
     as_array,
     as_distribution,
@@ -32,8 +33,8 @@ class Futures:
     action_probs (J,): weight of each counterfactual, here the rate π̄(a) at which its action is played.
     outcome_probs (K,): F, the outcomes when the policy answers the history that the world continues.
     counterfactual_probs (J, K): D_a, the outcomes when the action is a whatever the history.
-    Everything else (Op, Imp, success rates, bounds) follows from these three. Inside `interval` the three
-    have a leading axis of resamples, and so has everything that follows.
+    Everything else (Op, Imp, success rates, bounds) follows from these three. Made by `of_tables` the three
+    have leading axes, and so has everything that follows.
     """
 
     def __init__(self, action_probs, outcome_probs, counterfactual_probs):
@@ -47,11 +48,11 @@ class Futures:
             )
 
     @classmethod
-    def _unchecked(cls, action_probs, outcome_probs, counterfactual_probs) -> "Futures":
-        """Without validation: for arrays computed here, thousands of times."""
+    def of_tables(cls, counts: np.ndarray, world: np.ndarray) -> "Futures":
+        """Of many tables (..., M, A) in one world (M, A, K) at once, without validation."""
         futures = cls.__new__(cls)
-        futures.action_probs, futures.outcome_probs = action_probs, outcome_probs
-        futures.counterfactual_probs = counterfactual_probs
+        found = _futures(counts, world)
+        futures.action_probs, futures.outcome_probs, futures.counterfactual_probs = found
         return futures
 
     @property
@@ -117,6 +118,18 @@ class Futures:
             terms[f"imp_within_{name}"] = self._mean(within)
         return terms
 
+    def merged(self, groups) -> "Futures":
+        """The same, seen less sharply: groups of outcomes, which partition them, as the only outcomes."""
+
+        def seen(probs):
+            return np.stack([probs[..., list(group)].sum(-1) for group in groups], -1)
+
+        return Futures(self.action_probs, seen(self.outcome_probs), seen(self.counterfactual_probs))
+
+    def mixed(self) -> "Futures":
+        """The counterfactual futures mixed before they are compared with F: Op = H(F') − H(F)."""
+        return Futures([1.0], self.outcome_probs, [self.action_probs @ self.counterfactual_probs])
+
     def _success_by_action(self, goal) -> np.ndarray:
         return self.counterfactual_probs[..., goal_mask(goal, self.n_outcomes)].sum(-1)
 
@@ -171,10 +184,7 @@ class SplitHistory(Futures):
         Imp is near zero it is only approximate.
         """
         check_level(level)
-        value, draws = self._bootstrap(quantity, seed)
-        half = ndtri((1 + level) / 2) * draws.std(0, ddof=1)
-        centre = 2 * value - draws.mean(0)
-        return centre - half, centre + half
+        return bias_corrected(*self._bootstrap(quantity, seed), level)
 
     def corrected(self, quantity, *, seed: int = 0):
         """`quantity` less the bootstrap's estimate of its bias: the centre of every `interval`."""
@@ -215,7 +225,7 @@ class SplitHistory(Futures):
         for start in range(0, _RESAMPLES, chunk):
             size = min(chunk, _RESAMPLES - start)
             tables = rng.multinomial(self.n_histories, shares, size=size).reshape(-1, *self.counts.shape)
-            draws.append(np.asarray(function(Futures._unchecked(*_futures(tables, self.world)))))
+            draws.append(np.asarray(function(Futures.of_tables(tables, self.world))))
         value = np.asarray(function(self))
         if any(d.shape[1:] != value.shape or d.ndim != value.ndim + 1 for d in draws):
             given = f"{draws[0].shape} for {min(chunk, _RESAMPLES)} resamples and {value.shape} for one"

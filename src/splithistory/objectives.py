@@ -1,6 +1,6 @@
 """Whose objective? Every goal's success rates and bounds from one measurement, and which goal fits best.
 
-Floor 2: takes measurements (`measure.SplitHistory`, `measure.Futures`), knows nothing of how they were made.
+Floor 3: takes measurements (`measure.SplitHistory`, `measure.Futures`), knows nothing of how they were made.
 A goal is a set of outcomes G. A policy trained on G has Op near kl(s, p) and Imp near kl(s, s') for that
 G, and for other goals more than they imply: so the goal whose success rates imply the most is
 the best guess. The divergence is the same for a goal and its complement, so only goals that succeed

@@ -1,6 +1,6 @@
 """Constructed policies, measured exactly: blind ones, one that always does the same, ones that steer at will.
 
-Floor 2. A world is a table W (M, A, K) with the share of each class of histories (M,): an object with
+Floor 3. A world is a table W (M, A, K) with the share of each class of histories (M,): an object with
 `table` and `class_shares()`, as Recurrence is. Every policy here comes back measured, a SplitHistory
 over these shares, so nothing about it is estimated; but for `generator`, which sees more than the class.
 """
