@@ -13,15 +13,12 @@ import numpy as np
 import pandas as pd
 
 from splithistory import Recurrence, SplitHistory, split_history
-from splithistory.information import imp_min, implied_op
+from splithistory.calibration import QUANTITIES, known, quantities
 from splithistory.study import results_root
 from splithistory.study.store import provenance, whole_folder, write_manifest
 
-GOAL = (0, 4)
-STRENGTHS = (0.0, 0.5, 2.0, 5.0, 50.0)  # β of the policy exp(β P(success|m, a)); 0 ignores its input
 EXACT_SIZES = (200, 2000, 20_000)  # N of the exact measure
 SAMPLED_SIZES = (20, 50, 100, 200, 500, 1000, 2000)  # N of the post's procedure
-QUANTITIES = ("op", "imp", "s", "s_prime", "imp_min", "gap")
 
 
 class Classes:
@@ -34,30 +31,11 @@ class Classes:
         return histories[:, 0]
 
 
-def shares(world: Recurrence, strength: float) -> np.ndarray:
-    """T(m, a), exact, of the policy of that strength; strength 0 plays the best action for no history."""
-    success = world.table[:, :, list(GOAL)].sum(-1)
-    if strength == 0:
-        always = np.zeros(world.table.shape[:2])
-        always[:, 13] = world.class_shares()
-        return always
-    weights = np.exp(strength * success)
-    return world.class_shares()[:, None] * weights / weights.sum(1, keepdims=True)
-
-
-def quantities(futures) -> np.ndarray:
-    """Values of QUANTITIES behind any leading axis."""
-    s, s_prime = futures.success(GOAL), futures.counterfactual_success(GOAL)
-    gap = futures.op - implied_op(s, len(GOAL) / futures.n_outcomes)
-    return np.stack([futures.op, futures.imp, s, s_prime, imp_min(s, s_prime), gap], -1)
-
-
 def coverage(world: Recurrence, repetitions: int, seed: int) -> pd.DataFrame:
     """Share of 95 % intervals of the exact measure that hold the truth, by policy, N and quantity."""
     rows = []
-    for i, strength in enumerate(STRENGTHS):
-        table = shares(world, strength)
-        truth = quantities(SplitHistory(table, world.table))
+    for i, (strength, policy) in enumerate(known(world).items()):
+        table, truth = policy.counts, quantities(policy)
         for n in EXACT_SIZES:
             rng = np.random.default_rng([seed, i, n])
             counts = rng.multinomial(n, table.ravel(), size=repetitions).reshape(-1, *table.shape)
@@ -90,13 +68,11 @@ def _coverage_rows(strength, n, truth, values, held, width) -> list[dict]:
 def bias(world: Recurrence, repetitions: int, seed: int) -> pd.DataFrame:
     """Op and Imp by the post's procedure (sampled outcomes, plug-in) against the truth, by policy and N."""
     rows, classes = [], Classes(world)
-    for i, strength in enumerate(STRENGTHS):
-        table = shares(world, strength)
-        truth = SplitHistory(table, world.table)
+    for i, (strength, truth) in enumerate(known(world).items()):
         for n in SAMPLED_SIZES:
             rng = np.random.default_rng([seed, i, n])
             runs = max(20, repetitions * 200 // max(n, 200))  # the cost grows with n²
-            found = [_sampled(table, classes, n, rng) for _ in range(runs)]
+            found = [_sampled(truth.counts, classes, n, rng) for _ in range(runs)]
             rows += _bias_rows(strength, n, truth, np.array(found))
     return pd.DataFrame(rows)
 

@@ -409,3 +409,18 @@ def test_a_measurement_in_numbers_has_what_its_goal_implies_only_if_there_is_one
         "delta",
         *(f"{q}{e}" for q in ("op", "imp") for e in ("", "_low", "_high")),
     ]
+def test_merging_outcomes_never_adds_impact_and_leaves_success_and_failure_as_they_are():
+    rng = np.random.default_rng(4)
+    measured = SplitHistory(rng.integers(1, 9, (5, 3)), rng.dirichlet(np.ones(4), (5, 3)))
+    merged = measured.merged([[0, 2], [1, 3]])
+    assert merged.outcome_probs[0] == pytest.approx(measured.success([0, 2]), abs=1e-15)
+    assert merged.imp == pytest.approx(measured.decomposition([0, 2])["imp_success_rate"], abs=1e-12)
+    assert merged.imp < measured.imp == pytest.approx(measured.merged([[k] for k in range(4)]).imp)
+
+
+def test_mixing_the_counterfactual_futures_before_comparing_lowers_impact_and_raises_op():
+    rng = np.random.default_rng(5)
+    measured = SplitHistory(rng.integers(1, 9, (5, 3)), rng.dirichlet(np.ones(4), (5, 3)))
+    mixed = measured.mixed()
+    assert mixed.counterfactual_success([1]) == pytest.approx(measured.counterfactual_success([1]))
+    assert mixed.imp < measured.imp and mixed.op > measured.op

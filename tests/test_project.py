@@ -26,6 +26,7 @@ calibration
 training
 study.store study.grid
 study.results
+study.counterfactuals
 study.measuring
 study.runs
 study.profiles

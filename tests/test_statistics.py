@@ -180,3 +180,20 @@ def test_levels_are_the_arms_of_one_setting_in_order():
     found = statistics.levels(models, "batch")
     assert found["level"].tolist() == [32, 1024, 1024] and found.index.tolist() == [3, 0, 5]
     assert statistics.levels(models, "rollouts").empty
+
+
+def test_the_ratio_of_impact_to_its_bound_is_infinite_where_impact_is():
+    table = pd.DataFrame({"imp": [0.3, np.inf], "imp_min": [0.2, 0.2]})
+    assert statistics.imp_ratio(table)["ratio"].tolist() == [pytest.approx(1.5), np.inf]
+    assert "ratio" not in table
+
+
+def test_chance_of_sets_that_all_seeds_share_widens_the_interval_as_their_own_variance_does():
+    index = pd.MultiIndex.from_product([[2], range(4)], names=["n_good", "seed"])
+    seeds, sets = np.array([1.0, 2.0, 3.0, 6.0]), np.array([0.0, 0.5, 2.5])
+    whole = pd.Series(seeds + sets.mean(), index)
+    left_out = [pd.Series(seeds + np.delete(sets, i).mean(), index) for i in range(3)]
+    ((mean, half),) = statistics.over_seeds_and_sets(whole, left_out).values()
+    of_seeds, of_sets = seeds.var(ddof=1) / 4, sets.var(ddof=1) / 3  # the jackknife of a mean
+    assert mean == pytest.approx(4.0)
+    assert half == pytest.approx(t.ppf(0.975, 3) * np.sqrt(of_seeds + of_sets))

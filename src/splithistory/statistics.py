@@ -240,6 +240,26 @@ def rise_with_size(table: Table, column: str) -> Table:
     return (wide[sizes[-1]] - wide[best]).rename(best)
 
 
+def imp_ratio(table: Table) -> Table:
+    """A table with the column ratio, imp over imp_min: infinite where imp is."""
+    return table.assign(ratio=table["imp"] / table["imp_min"])
+
+
+def over_seeds_and_sets(whole: Table, left_out: Sequence[Table]) -> dict[int, Interval]:
+    """By goal the mean of values indexed by n_good and seed, and half its interval over two sources of chance.
+
+    Seeds, as in `t_interval`; and sets that all seeds share, by a jackknife: left_out are the same values
+    without each of the sets in turn. Both variances add.
+    """
+    found, n = {}, len(left_out)
+    for n_good, values in whole.groupby("n_good"):
+        mean, half = t_interval(values)
+        means = [each[n_good].mean() for each in left_out]
+        of_sets = (n - 1) ** 2 / n * np.var(means, ddof=1)
+        found[n_good] = mean, float(half * np.sqrt(1 + of_sets / (values.var(ddof=1) / len(values))))
+    return found
+
+
 def slopes(table: Table, x: str, y: str, by=("n_good", "seed"), *, intercept: bool = False) -> Table:
     """Least-squares slope of y on x in each group of rows, indexed by `by`.
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 from scipy import stats
 
-from splithistory import Recurrence, SplitHistory, measure, statistics, study
+from splithistory import Recurrence, SplitHistory, measure, policies, statistics, study
 from splithistory.information import goal_mask
 from splithistory.pages import claims
 from splithistory.pages.claims.experiment import _rises_of_smaller_sets
@@ -447,7 +447,7 @@ CASES = {
     "s-prime-flat": {YES: p(flat(0.01, 0.0)), MENDED: p(flat(-0.01, 0.0)), NO: p(flat(0.01, 0.1))},
     "bias-invisible": {
         YES: p(),
-        NO: p(blind=lambda shares, probs: np.stack([s * np.roll(probs, m) for m, s in enumerate(shares)])),
+        NO: p(blind=lambda world, probs: policies.acting(world, [np.roll(probs, m) for m in range(16)])),
     },
     "s-prime-artefact": {
         YES: plain(policy=lambda *place: blind()),
@@ -526,6 +526,11 @@ MOVED = [
     ("example-85-15", YES, {"actual": 1.6}, NO),
     ("four-pictures", YES, {"excess": 1.0}, NO),
     ("no-collapse", YES, {"mismatch": 1.0}, MENDED),
+    ("s-prime-flat", YES, {"change": 0.001}, NO),
+    ("s-prime-flat", YES, {"above": 0.5}, MENDED),
+    ("s-prime-flat", MENDED, {"mended_above": -0.5}, NO),
+    ("s-prime-artefact", YES, {"share": 2.0, "opposite": 1.0}, NO),
+    ("s-prime-artefact", NO, {"opposite": -1.0}, MENDED),
     ("run-variation", YES, {"ratio": 1e9}, NO),
     ("not-a-random-walk", YES, {"least": 9.0}, NO),
 ]

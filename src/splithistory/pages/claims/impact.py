@@ -4,14 +4,11 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 from scipy.stats import spearmanr
 
-from ...information import binary_kl
-from ...measure import SplitHistory
-from ...policies import given_history
-from ...statistics import f_test, page, slopes, t_interval, t_test
-from ...study import GOALS
+from ... import policies
+from ...statistics import f_test, imp_ratio, page, slopes, t_interval, t_test
+from ...study.counterfactuals import compared, success_parts
 from .judging import EXACT, Context, Judgement, Limits, TooSmall, growth_over_seeds, judge, over_seeds
 
 
@@ -31,7 +28,7 @@ def _imp_grows(context: Context, limits: Limits) -> Judgement:
 
 @judge("imp-min-low", "seeds")
 def _imp_min_low(context: Context, limits: Limits) -> Judgement:
-    table = context.own.assign(ratio=context.own["imp"] / context.own["imp_min"])
+    table = imp_ratio(context.own)
     found = {
         column: [spearmanr(rows["ratio"], rows[column]).statistic for _, rows in table.groupby("seed")]
         for column in ("s_prime", "imp")
@@ -45,7 +42,7 @@ def _imp_min_low(context: Context, limits: Limits) -> Judgement:
 def _imp_ratio_falls(context: Context, limits: Limits) -> Judgement:
     text, p = [], []
     for name, table in (("at N = 200", context.plugin), ("exactly", context.own)):
-        ratio = context.by_size(table.assign(ratio=table["imp"] / table["imp_min"]), "ratio")
+        ratio = context.by_size(imp_ratio(table), "ratio")
         # where a plug-in divergence is infinite the rank is the highest, and there is no mean change
         text.append(f"{name} {growth_over_seeds(ratio) if np.isfinite(ratio).all() else 'infinite for some'}")
         p.append(page(ratio, falling=True))
@@ -66,48 +63,46 @@ def _s_prime_flat(context: Context, limits: Limits) -> Judgement:
     goals = {n: context.by_size(rows, "s_prime") for n, rows in context.own.groupby("n_good")}
     changes = {n: t_interval(values[:, -1] - values[:, 0], 0.9) for n, values in goals.items()}
     trends = [min(1.0, 2 * min(page(v), page(v, falling=True))) for v in goals.values()]
-    flat = all(-0.05 <= mean - half and mean + half <= 0.05 for mean, half in changes.values())
+    change = limits["change"]
+    flat = all(-change <= mean - half and mean + half <= change for mean, half in changes.values())
     above = float((context.own["s_prime"] - context.own["p"]).mean())
     text = ", ".join(f"{mean:+.4f} ± {half:.4f}" for mean, half in changes.values())
     text = f"change of s' {text} (90 %; two-sided trends p = {', '.join(f'{p:.2g}' for p in trends)})"
-    return Judgement(f"{text}, mean s' - p {above:+.4f}", flat and above > 0, flat and above <= 0.02)
+    return Judgement(
+        f"{text}, mean s' - p {above:+.4f}",
+        flat and above > limits["above"],
+        flat and above <= limits["mended_above"],
+    )
 
 
 @judge("s-prime-artefact", "seeds")
 def _s_prime_artefact(context: Context, limits: Limits) -> Judgement:
-    n_odd = context.world.alphabet
-    random = {m: measured.counterfactual_probs[n_odd:].mean(0) for m, measured in context.measured.items()}
-    own = context.own
-    world = np.array([random[r.model][list(GOALS[r.n_good])].sum() - r.p for r in own.itertuples()])
-    above = (own["s_prime"] - own["p"]).to_numpy()
-    shares = pd.Series(np.abs(world / above)).groupby(own["seed"]).mean()
+    own = success_parts(context.study, context.own)
+    world, above = own["world"] + own["draw"], own["s_prime"] - own["p"]
+    shares = (world / above).abs().groupby(own["seed"]).mean()
     mean, half = t_interval(shares)
     opposite = float((world * (above - world) < 0).mean())
     text = f"the world's share of |s' - p| {mean:.2f} ± {half:.2f}, parts of opposite sign in {opposite:.0%}"
-    holds = mean - half > 0.5
-    return Judgement(text, holds, bool(abs(mean - 0.5) <= half or opposite > 0.5))
+    mended = abs(mean - limits["share"]) <= half or opposite > limits["opposite"]
+    return Judgement(text, mean - half > limits["share"], bool(mended))
 
 
 @judge("bias-invisible")
-def _bias_invisible(context: Context, limits: Limits, blind: Callable = np.outer) -> Judgement:
-    shares, n = context.world.class_shares(), context.world.n_tokens
+def _bias_invisible(context: Context, limits: Limits, blind: Callable = policies.blind) -> Judgement:
+    n = context.world.n_tokens
     mixed = np.random.default_rng(0).dirichlet(np.ones(n), 20)
-    tables = [blind(shares, probs) for probs in [*np.eye(n), *mixed]]
-    given_action = [SplitHistory(table, context.world.table) for table in tables]
-    mixed_in_one = [given_history(SplitHistory(table, context.world.table)) for table in tables]
-    largest = max(abs(value) for f in given_action[:n] + mixed_in_one for value in (f.op, f.imp))
-    signs = all(f.op < 0 < f.imp for f in given_action[n:])
+    one_action, several = ([blind(context.world, probs) for probs in rows] for rows in (np.eye(n), mixed))
+    none = one_action + [policies.given_history(f) for f in one_action + several]
+    largest = max(abs(value) for f in none for value in (f.op, f.imp))
+    signs = all(f.op < 0 < f.imp for f in several)
     text = f"largest |Op| or |Imp| {largest:.1e} nats, exact; given the action mixed policies have Op"
     return Judgement(f"{text} {'<' if signs else 'not <'} 0 < Imp", largest < EXACT, signs)
 
 
 @judge("alternative-baselines", "models")
 def _alternative_baselines(context: Context, limits: Limits) -> Judgement:
-    rows = []
-    for model in context.own["model"]:
-        futures = context.study.comparison_futures(model)
-        rows += [{"future": name, "op": f.op, "imp": f.imp, "model": model} for name, f in futures.items()]
-    table = pd.DataFrame(rows).pivot(index="model", columns="future", values=["op", "imp"])
+    table = compared(context.study, context.own)
+    table = table.pivot(index="model", columns="future", values=["op", "imp"])
     if not {"untrained", "pretrained"} <= set(table["op"].columns) or table.isna().any(axis=None):
         raise TooSmall("an untrained or a pretrained model is not published")
     finite = bool(np.isfinite(table.to_numpy(float)).all())
@@ -121,11 +116,10 @@ def _alternative_baselines(context: Context, limits: Limits) -> Judgement:
 @judge("only-what-f-captures", "models")
 def _only_what_f_captures(context: Context, limits: Limits) -> Judgement:
     masks = (np.arange(1, 128)[:, None] >> np.arange(8)) & 1  # all partitions in two: outcome 7 in the second
-    rises = []
-    for measured in context.measured.values():
-        s, by_action = masks @ measured.outcome_probs, measured.counterfactual_probs @ masks.T
-        merged = measured.action_probs @ binary_kl(s, by_action)
-        rises.append((merged - measured.imp).max())
-    highest = float(np.max(rises))
-    text = f"merging changes Imp by at most {highest:+.4f} nats, {len(rises)} models, {len(masks)} partitions"
+    parts = [(np.flatnonzero(mask), np.flatnonzero(mask == 0)) for mask in masks]
+    models = context.measured.values()
+    highest = float(max(own.merged(groups).imp - own.imp for own in models for groups in parts))
+    text = (
+        f"merging changes Imp by at most {highest:+.4f} nats, {len(models)} models, {len(masks)} partitions"
+    )
     return Judgement(f"{text}, exact", highest <= EXACT)

@@ -1,0 +1,65 @@
+"""What would have come otherwise: models of a study beside other futures than the split-history one.
+
+Tables of models in, tables out; Op and Imp in nats. Post, section on impact.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from .results import GOALS, Study
+
+
+def compared(study: Study, rows: pd.DataFrame, *, mixture: bool = False) -> pd.DataFrame:
+    """Op and Imp of models against each of `Study.comparison_futures`: a row a model and future.
+
+    mixture: also against "own mixture", where the futures of the model's own actions are mixed before they
+    are compared.
+    """
+    found = []
+    for row in rows[["model", "n_good", "seed", "size"]].to_dict("records"):
+        futures = study.comparison_futures(row["model"])
+        if mixture:
+            futures["own mixture"] = futures["split history"].mixed()
+        found += [row | {"future": name, "op": f.op, "imp": f.imp} for name, f in futures.items()]
+    return pd.DataFrame(found)
+
+
+def success_parts(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of models with what s' − p is made of, on their own goals: four columns that add up to it.
+
+    world: odd tokens drawn alike, on all classes (of both parities alike s' = p); draw: the histories that were
+    drawn; parity: the even tokens that the model plays; taste: its taste in single tokens of a parity.
+    """
+    n, found = study.world.alphabet, []
+    uniform = study.world.class_shares() @ study.world.table[:, n:].mean(1)
+    for row in rows.itertuples():
+        own, good = study.measured(row.model), list(GOALS[row.n_good])
+        even, odd = own.counterfactual_probs[:n].mean(0), own.counterfactual_probs[n:].mean(0)
+        parity = own.action_probs[:n].sum() * (even - odd)[good].sum()
+        parts = {"world": uniform[good].sum() - len(good) / n, "draw": (odd - uniform)[good].sum()}
+        taste = own.counterfactual_success(good) - odd[good].sum() - parity
+        found.append(parts | {"parity": parity, "taste": taste})
+    return rows.assign(**pd.DataFrame(found, index=rows.index))
+
+
+def merged_imp(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
+    """Imp of models when outcomes are merged: 8 outcomes, 4 pairs, and success or failure on their own goals.
+
+    Merging never adds impact (data processing); seen as success or failure it is the mean of kl(s, s'_a).
+    """
+    found = []
+    for row in rows.itertuples():
+        own, good = study.measured(row.model), GOALS[row.n_good]
+        outcomes = np.arange(own.n_outcomes)
+        two = own.merged([good, np.setdiff1d(outcomes, good)])
+        pairs = own.merged(outcomes.reshape(-1, 2))
+        found.append({"8 outcomes": own.imp, "4 pairs": pairs.imp, "success or failure": two.imp})
+    return rows.assign(**pd.DataFrame(found, index=rows.index))
+
+
+def without_each_set(study: Study) -> list[Study]:
+    """The study without each in turn of the sets of histories of the post's procedure."""
+    sampled = study.sampled
+    return [replace(study, sampled=sampled[sampled["repeat"] != r]) for r in sampled["repeat"].unique()]

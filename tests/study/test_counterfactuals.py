@@ -1,0 +1,71 @@
+"""Models beside other futures: what s' − p adds up to, what is compared with what, what merging leaves."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_results import bare
+
+from splithistory import Recurrence
+from splithistory.study import GOALS, counterfactuals
+
+WORLD = Recurrence()
+MODELS = [(stage, "", "18k", 0) for stage in ("untrained", "pretrained")]
+
+
+def playing(**policies):
+    """A study of finetuned models (their names tell n_good) that play as told, on the world's classes."""
+    made = bare(*MODELS, *(("finetuned", "sampled", "18k", int(name[1])) for name in policies))
+    counts = made.counts.set_index(["model", "m", "a"])
+    for model, probs in enumerate(policies.values(), start=len(MODELS)):
+        table = np.outer(np.full(16, 160), probs)
+        counts.loc[model, "count"] = table.ravel()
+    made.counts = counts.reset_index()
+    return made
+
+
+ODD, EVEN, NINE = np.repeat([0, 1 / 8], 8), np.repeat([1 / 8, 0], 8), np.eye(16)[9]
+
+
+def test_the_parts_of_counterfactual_success_add_up_and_each_has_its_cause():
+    made = playing(g2=ODD, g4=EVEN, g6=NINE)
+    found = counterfactuals.success_parts(made, made.finetuned())
+    measured = [made.measured(m) for m in found["model"]]
+    above = [
+        f.counterfactual_success(GOALS[n]) - n / 8 for f, n in zip(measured, found["n_good"], strict=True)
+    ]
+    assert found[["world", "draw", "parity", "taste"]].sum(axis=1).tolist() == pytest.approx(above, abs=1e-12)
+    odd, even, nine = found.to_dict("records")
+    assert (odd["parity"], odd["taste"]) == pytest.approx((0, 0), abs=1e-12)
+    assert even["taste"] == pytest.approx(0, abs=1e-12) and abs(even["parity"]) > 1e-3
+    assert nine["parity"] == 0 and abs(nine["taste"]) > 1e-3
+    uniform = WORLD.class_shares() @ WORLD.table[:, 8:].mean(1)
+    assert odd["world"] == pytest.approx(uniform[[0, 4]].sum() - 1 / 4)
+
+
+def test_models_are_compared_with_every_future_and_with_their_own_mixture_if_asked():
+    made = playing(g2=ODD, g4=NINE)
+    rows = made.finetuned()
+    found = counterfactuals.compared(made, rows, mixture=True)
+    assert len(found) == 2 * 13 and found["future"].iloc[[0, -1]].tolist() == ["split history", "own mixture"]
+    plain = counterfactuals.compared(made, rows)
+    pd.testing.assert_frame_equal(plain, found[found["future"] != "own mixture"].reset_index(drop=True))
+    of_nine = found[found["n_good"] == 4].set_index("future")
+    same = of_nine.loc[["split history", "own mixture", "token 9"], ["op", "imp"]]
+    assert np.allclose(same, 0, atol=1e-12)
+
+
+def test_impact_seen_as_success_or_failure_is_what_the_success_rates_have():
+    made = playing(g2=ODD, g6=NINE)
+    found = counterfactuals.merged_imp(made, made.finetuned())
+    for row in found.to_dict("records"):
+        own = made.measured(row["model"])
+        assert row["8 outcomes"] == own.imp >= row["4 pairs"] - 1e-12
+        middle = own.decomposition(GOALS[row["n_good"]])["imp_success_rate"]
+        assert row["success or failure"] == pytest.approx(middle, abs=1e-12)
+
+
+def test_each_set_is_left_out_once():
+    made = bare(*MODELS)
+    made.sampled = pd.DataFrame({"model": 0, "repeat": [0, 1, 2], "imp": [1.0, 2.0, 3.0]})
+    left = [some.sampled["imp"].tolist() for some in counterfactuals.without_each_set(made)]
+    assert left == [[2.0, 3.0], [1.0, 3.0], [1.0, 2.0]] and len(made.sampled) == 3
