@@ -409,6 +409,8 @@ def test_a_measurement_in_numbers_has_what_its_goal_implies_only_if_there_is_one
         "delta",
         *(f"{q}{e}" for q in ("op", "imp") for e in ("", "_low", "_high")),
     ]
+
+
 def test_merging_outcomes_never_adds_impact_and_leaves_success_and_failure_as_they_are():
     rng = np.random.default_rng(4)
     measured = SplitHistory(rng.integers(1, 9, (5, 3)), rng.dirichlet(np.ones(4), (5, 3)))

@@ -246,7 +246,7 @@ def imp_ratio(table: Table) -> Table:
 
 
 def over_seeds_and_sets(whole: Table, left_out: Sequence[Table]) -> dict[int, Interval]:
-    """By goal the mean of values indexed by n_good and seed, and half its interval over two sources of chance.
+    """{n_good: interval} of values indexed by n_good and seed, over two sources of chance.
 
     Seeds, as in `t_interval`; and sets that all seeds share, by a jackknife: left_out are the same values
     without each of the sets in turn. Both variances add.

@@ -29,8 +29,8 @@ def compared(study: Study, rows: pd.DataFrame, *, mixture: bool = False) -> pd.D
 def success_parts(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of models with what s' − p is made of, on their own goals: four columns that add up to it.
 
-    world: odd tokens drawn alike, on all classes (of both parities alike s' = p); draw: the histories that were
-    drawn; parity: the even tokens that the model plays; taste: its taste in single tokens of a parity.
+    world: odd tokens drawn alike, on all classes (of both parities alike s' = p); draw: the histories that
+    were drawn; parity: the even tokens that the model plays; taste: its taste in single tokens of a parity.
     """
     n, found = study.world.alphabet, []
     uniform = study.world.class_shares() @ study.world.table[:, n:].mean(1)

@@ -68,11 +68,8 @@ def _s_prime_flat(context: Context, limits: Limits) -> Judgement:
     above = float((context.own["s_prime"] - context.own["p"]).mean())
     text = ", ".join(f"{mean:+.4f} ± {half:.4f}" for mean, half in changes.values())
     text = f"change of s' {text} (90 %; two-sided trends p = {', '.join(f'{p:.2g}' for p in trends)})"
-    return Judgement(
-        f"{text}, mean s' - p {above:+.4f}",
-        flat and above > limits["above"],
-        flat and above <= limits["mended_above"],
-    )
+    holds, mended = above > limits["above"], above <= limits["mended_above"]
+    return Judgement(f"{text}, mean s' - p {above:+.4f}", flat and holds, flat and mended)
 
 
 @judge("s-prime-artefact", "seeds")
@@ -119,7 +116,5 @@ def _only_what_f_captures(context: Context, limits: Limits) -> Judgement:
     parts = [(np.flatnonzero(mask), np.flatnonzero(mask == 0)) for mask in masks]
     models = context.measured.values()
     highest = float(max(own.merged(groups).imp - own.imp for own in models for groups in parts))
-    text = (
-        f"merging changes Imp by at most {highest:+.4f} nats, {len(models)} models, {len(masks)} partitions"
-    )
-    return Judgement(f"{text}, exact", highest <= EXACT)
+    text = f"merging changes Imp by at most {highest:+.4f} nats, {len(models)} models"
+    return Judgement(f"{text}, {len(masks)} partitions, exact", highest <= EXACT)
