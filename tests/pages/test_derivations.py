@@ -37,19 +37,19 @@ SLIPS = [
     (
         A1,
         "the formula: p and 1 - p are swapped",
-        "coins = divergence([rate, 1 - rate], [share, 1 - share])\n        assert",
-        "coins = divergence([rate, 1 - rate], [1 - share, share])\n        assert",
+        "counted - coins(rate, share)",
+        "counted - coins(rate, 1 - share)",
     ),
     (A1, "rare goals: 1 - s for s", "growth - t / (1 + t)", "growth - 1 / (1 + t)"),
     (A1, "only s is swapped", "third.subs({s: 1 - s, p: 1 - p}", "third.subs({s: 1 - s, p: p}"),
     (A1, "the identity's proof: a factor 1 - s is missing", "of_failure += (1 - s) * x", "of_failure += x"),
-    (A1, "the identity: δ is added", "+ within(future, ~goal) - delta", "+ within(future, ~goal) + delta"),
+    (A1, "the identity: δ is added", "+ uneven - delta", "+ uneven + delta"),
     (A1, "the identity: s and 1 - s do not weigh", "return mass * divergence(", "return divergence("),
     (
         A1,
         "the identity: unevenness within failure is left out",
-        "coins + within(future, goal) + within(future, ~goal)",
-        "coins + within(future, goal)",
+        "uneven = within(future, goal) + within(future, ~goal)",
+        "uneven = within(future, goal)",
     ),
     (
         A1,
@@ -115,7 +115,7 @@ SLIPS = [
         "np.where(goal, rate / base, (1 - rate) / (1 - base))",
         "np.where(goal, rate / base, (1 - rate) / base)",
     ),
-    (A2, "the bound taken for the divergence", "- coins - remainder)", "- coins)"),
+    (A2, "the bound taken for the divergence", "divergence(R, P) - divergence(R, Q)", "divergence(R, P)"),
     (A2, "tangent", "above = r * sp.log(r / q) - r + q", "above = r * sp.log(r / q)"),
     (
         A2,
@@ -130,7 +130,7 @@ SLIPS = [
         "bound = information.imp_min(rate, base) / 2",
     ),
     (A2, "curvature", "expected = s / s1**2 + (1 - s)", "expected = s / s1**2 + 1"),
-    (A2, "s' not weighed by π̄", "mean = (weights * rates).sum()", "mean = rates.sum() / 2"),
+    (A2, "s' not weighed by π̄", "coins(rate, (weights * rates).sum())", "coins(rate, rates.sum() / 2)"),
     (
         A2,
         "Imp taken to be finite as Imp_min is",
@@ -143,7 +143,7 @@ SLIPS = [
         "float(whole) < float(parts) - 0.2",
         "float(whole) >= float(parts)",
     ),
-    (A2, "products: sign", "whole - parts - mutual", "whole - parts + mutual"),
+    (A2, "products: sign", "both - each - mutual", "both - each + mutual"),
     (A3, "the identity: sign of ln Z", "r * (lam * u - sp.log(Z))", "r * (lam * u + sp.log(Z))"),
     (A3, "the second moment for the variance", "* (w - mean) ** 2", "* w**2"),
     (A3, "slope of the dual", "(v - mean)) == 0", "(v + mean)) == 0"),
@@ -164,13 +164,13 @@ SLIPS = [
         "kl = s * sp.log(s / s0) + sp.log(",
     ),
     (A3, "tilt returns the rate for the value", "best.kl - expected", "best.rate - expected"),
-    (A3, "chain: tasks not weighed by who reaches them", "sum(w * coin for", "sum(coin for"),
+    (A3, "chain: tasks not weighed by who reaches them", "sum(w * task for", "sum(task for"),
     (A3, "chain: not conditional", "reach[1:] / reach[:-1], base[1:]", "reach[1:], base[1:]"),
     (
         A3,
         "tilt taken to be always the better bound",
-        'compared["spread"][0] < 1e-12 < compared["spread"][1]',
-        'compared["spread"][0] >= compared["spread"][1]',
+        'spread["tilt"] < 1e-12 < spread["threshold"]',
+        'spread["tilt"] >= spread["threshold"]',
     ),
     (
         A3,
@@ -181,9 +181,9 @@ SLIPS = [
     (A3, "Jensen's inequality the wrong way", "middle >= least - 1e-12", "middle <= least"),
     (
         A3,
-        "the models' bound: δ is added",
-        'row["op_tilt"] = best.kl - measured.delta',
-        'row["op_tilt"] = best.kl + measured.delta',
+        "the models' bound: what it leaves over is not added",
+        'models["op_tilt"] + models["op_rest"]',
+        'models["op_tilt"] - models["op_rest"]',
     ),
 ]
 

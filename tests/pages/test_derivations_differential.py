@@ -21,11 +21,11 @@ import jacobian
 
 SLIPS = {
     "J_g and J_h swapped": ("j_h / j_g - k)", "j_g / j_h - k)"),
-    "the standard deviation taken for the variance": ("z) - (k * sigma) ** 2)", "z) - k * sigma)"),
+    "the standard deviation taken for the variance": ("z), (k * sigma) ** 2)", "z), k * sigma)"),
     "ln k": ("claimed = -sp.log(k)", "claimed = sp.log(k)"),
     "a comma between the means": ("(m1 - m2) ** 2", "(m1 * m2) ** 2"),
     "the means added": ("(m1 - m2) ** 2", "(m1 + m2) ** 2"),
-    "the factor (1 - k)^2 lost": ("mean_square - (1 - k) ** 2 * sigma**2", "mean_square - sigma**2"),
+    "the factor (1 - k)^2 lost": ("(mean_square, (1 - k) ** 2 * sigma**2", "(mean_square, sigma**2"),
     "the half lost": ("-sp.log(k) + half * (k**2 + 1", "-sp.log(k) + (k**2 + 1"),
     "C without its absolute value": ("op, imp = -sp.log(sp.Abs(c)),", "op, imp = -sp.log(c),"),
     "no second minimum": ("{1, -sp.Rational(1, 2)}", "{1}"),

@@ -67,3 +67,13 @@ def test_futures_are_those_of_a_measured_policy():
     expected = measured.action_probs, measured.outcome_probs, measured.counterfactual_probs
     for found, value in zip(exact.futures(table, world), expected, strict=True):
         assert np.allclose(found.astype(float), value, rtol=0, atol=1e-15)
+
+
+def test_matrices_of_symbols_and_of_numbers_have_one_determinant_and_inverse():
+    symbols = exact.entries("g", 2, 2)
+    numbers = np.array([[2.0, 1.0], [0.5, 3.0]])
+    values = dict(zip(symbols, numbers.ravel(), strict=True))
+    assert float(exact.det(symbols).subs(values)) == pytest.approx(exact.det(numbers), abs=1e-12)
+    inverse = np.array(exact.inv(symbols).subs(values), dtype=float)
+    assert np.allclose(inverse, exact.inv(numbers), rtol=0, atol=1e-12)
+    assert [str(symbol) for symbol in exact.entries("r", 1, 2)] == ["r0", "r1"]

@@ -7,8 +7,7 @@ import pytest
 from splithistory import measure
 from splithistory.objectives import graded_bounds
 from splithistory.statistics import t_interval
-from splithistory.study import GOALS, Study
-from splithistory.study.results import GRADES
+from splithistory.study import GOALS, GRADES, Study
 
 SIZES = ["18k", "53k"]
 

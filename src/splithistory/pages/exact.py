@@ -11,8 +11,9 @@ import sympy as sp
 
 def same(left, right) -> bool:
     """Whether two expressions are equal. Logarithms are split: they must be of positive quantities."""
-    gap = sp.sympify(left - right).replace(sp.log, lambda a: sp.log(sp.factor(a)))
-    return sp.simplify(sp.expand_log(gap, force=True)) == 0
+    gap = sp.sympify(left - right)
+    factored = gap.replace(sp.log, lambda a: sp.log(sp.factor(a)))  # splits sums too, where the first cannot
+    return any(sp.simplify(sp.expand_log(form, force=True)) == 0 for form in (gap, factored))
 
 
 @cache
@@ -52,3 +53,18 @@ def shares(counts) -> np.ndarray:
 def futures(table, world) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(π̄ (A,), F (K,), D (A, K)), as in `measure.Futures`, of shares T (M, A) in a world W (M, A, K)."""
     return table.sum(0), np.tensordot(table, world, 2), np.tensordot(table.sum(1), world, 1)
+
+
+def entries(name: str, rows: int, columns: int) -> sp.Matrix:
+    """A matrix of real symbols, name0, name1, …"""
+    return sp.Matrix(rows, columns, sp.symbols(f"{name}0:{rows * columns}", real=True))
+
+
+def det(matrix):
+    """The determinant of a matrix of symbols or of numbers."""
+    return np.linalg.det(matrix) if isinstance(matrix, np.ndarray) else matrix.det()
+
+
+def inv(matrix):
+    """The inverse of a matrix of symbols or of numbers."""
+    return np.linalg.inv(matrix) if isinstance(matrix, np.ndarray) else matrix.inv()

@@ -18,12 +18,13 @@ from ..information import check_integer
 from . import grid
 from .profiles import PROFILES, SIZES, Arm, Profile, measurement, models, profile_named
 from .publishing import collect, publish, published, results_root
-from .results import GOALS, Study
+from .results import GOALS, GRADES, Study
 from .runs import Run, Worker
 from .store import DEVICE_VARIABLE, Store
 
 __all__ = [
     "GOALS",
+    "GRADES",
     "PROFILES",
     "SIZES",
     "Arm",
