@@ -102,6 +102,8 @@ def test_auc_counts_pairs_and_half_the_ties():
     right, wrong = rng.normal(1, 1, 30), rng.normal(0, 1, 40)
     brute = np.mean(right[:, None] > wrong[None])
     assert statistics.auc(right, wrong) == pytest.approx(brute)
+    halves = statistics.auc(right.reshape(2, 1, 15), wrong.reshape(1, 4, 10))
+    assert halves.shape == (2, 4) and halves.mean() == pytest.approx(brute)
     with pytest.raises(ValueError, match="auc: given 0 right and 1 wrong"):
         statistics.auc([], [1])
 

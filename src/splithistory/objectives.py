@@ -8,6 +8,7 @@ more often than without the policy are candidates.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -36,7 +37,7 @@ def cross_evaluate(futures: Futures, goals) -> dict[str, np.ndarray]:
     and imp_min = kl(s, s'), in nats, the least Op (less δ) and Imp that go with these rates. Post, section
     "Cross-Objective Evaluation".
     """
-    masks = np.array([goal_mask(goal, futures.n_outcomes) for goal in goals])  # (G, K)
+    masks = _masks(goals, futures.n_outcomes)
     s = _rates(masks, futures.outcome_probs)
     s_prime = _rates(masks, futures.action_probs @ futures.counterfactual_probs)
     p = masks.mean(1)
@@ -47,6 +48,16 @@ def cross_evaluate(futures: Futures, goals) -> dict[str, np.ndarray]:
         "implied_op": binary_kl(s, p),
         "imp_min": binary_kl(s, s_prime),
     }
+
+
+def _masks(goals, n_outcomes: int) -> np.ndarray:
+    """(G, K): which outcomes are in which goal."""
+    return _checked_masks(tuple(map(tuple, goals)), n_outcomes)
+
+
+@lru_cache(maxsize=64)  # the same few lists of goals are asked of every model
+def _checked_masks(goals: tuple[tuple[int, ...], ...], n_outcomes: int) -> np.ndarray:
+    return np.array([goal_mask(goal, n_outcomes) for goal in goals])
 
 
 def _rates(masks: np.ndarray, probs: np.ndarray) -> np.ndarray:
@@ -176,7 +187,7 @@ def threshold_goal(futures: Futures, reference=None) -> tuple[tuple[int, ...], f
     set is one of the `cuts`: the likelihood ratio orders the outcomes (Neyman and Pearson).
     """
     sets, probs = cuts(futures, reference), (futures.outcome_probs, _reference(futures, reference))
-    masks = np.array([goal_mask(goal, futures.n_outcomes) for goal in sets])
+    masks = _masks(sets, futures.n_outcomes)
     divergence = binary_kl(*(_rates(masks, p) for p in probs))
     best = int(divergence.argmax())
     return sets[best], float(divergence[best])
@@ -211,11 +222,10 @@ def maxent_goal_directedness(measured: SplitHistory, goals) -> np.ndarray:
     known-utility form of maximum-entropy goal-directedness (MacDermott et al. 2024) in a world of one step.
     Never negative: β = 0 predicts as well as chance.
     """
-    masks = np.array([goal_mask(goal, measured.n_outcomes) for goal in goals], dtype=float)
-    success = np.moveaxis(measured.world @ masks.T, 2, 0)  # (G, M, A)
+    success = np.moveaxis(measured.world @ _masks(goals, measured.n_outcomes).T, 2, 0)  # (G, M, A)
     shares = measured.counts / measured.counts.sum()
     classes, earned = shares.sum(1), (success * shares).sum((1, 2))
-    low, high = np.zeros(len(masks)), np.full(len(masks), _MAX_INVERSE_TEMPERATURE)
+    low, high = np.zeros(len(success)), np.full(len(success), _MAX_INVERSE_TEMPERATURE)
     for _ in range(_HALVINGS):  # what q_β earns grows with β; the supremum is where it earns as much as π
         beta = (low + high) / 2
         too_low = earned > (softmax(beta[:, None, None] * success, axis=2) * success).sum(2) @ classes
@@ -245,14 +255,17 @@ def shares(crossed: Table) -> Table:
 def between_seeds(table: Table, score: str) -> np.ndarray:
     """AUC (G, S, S) on each goal: models of one seed that were trained on it, against the others of another.
 
-    All pairs of a right and a wrong model are pairs of seeds: with as many models in each, its mean over
-    seeds, or over seeds drawn anew, is the AUC of all of them together.
+    Each seed has equally many models. All pairs of a right and a wrong model are pairs of seeds, so the mean
+    over seeds, or over seeds drawn anew, is the AUC of all of them together.
     """
     areas = []
     for goal, rows in table.groupby("goal"):
         right = rows["n_good"] == goal
-        own, others = (part.groupby("seed")[score].apply(list) for part in (rows[right], rows[~right]))
-        areas.append([[auc(r, w) for w in others] for r in own])
+        own, others = (
+            np.array(part.groupby("seed")[score].apply(list).tolist(), dtype=float)
+            for part in (rows[right], rows[~right])
+        )
+        areas.append(auc(own[:, None], others[None]))
     return np.array(areas)
 
 

@@ -88,16 +88,19 @@ def holm(family: Mapping[str, float]) -> dict[str, float]:
     return corrected
 
 
-def auc(right, wrong) -> float:
-    """Probability that a right pair scores higher than a wrong one, ties counting half (Mann and Whitney)."""
+def auc(right, wrong):
+    """Probability that a right pair scores higher than a wrong one, ties counting half (Mann and Whitney).
+
+    Along the last axis; a float, or an array where there are others.
+    """
     right, wrong = np.asarray(right, dtype=float), np.asarray(wrong, dtype=float)
-    if not len(right) or not len(wrong):
-        raise ValueError(
-            f"auc: given {len(right)} right and {len(wrong)} wrong, allowed is at least one of each"
-        )
+    n_right, n_wrong = right.shape[-1], wrong.shape[-1]
+    if not n_right or not n_wrong:
+        raise ValueError(f"auc: given {n_right} right and {n_wrong} wrong, allowed is at least one of each")
     with np.errstate(divide="ignore", invalid="ignore"):  # of a p value that is not asked for
-        statistic = mannwhitneyu(right, wrong, method="asymptotic").statistic
-    return float(statistic / (len(right) * len(wrong)))
+        statistic = mannwhitneyu(right, wrong, method="asymptotic", axis=-1).statistic
+    found = statistic / (n_right * n_wrong)
+    return found if np.ndim(found) else float(found)
 
 
 def clustered_interval(

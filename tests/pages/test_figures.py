@@ -146,3 +146,18 @@ def test_the_key_of_terms_has_an_entry_a_term_and_a_goal():
     figures.key_to_terms(ax, (1.0, 0.6, 0.3), study.GOALS)
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
     assert texts[3:5] == ["δ, subtracted", "Op"] and texts[5:] == [figures.goal_name(g) for g in study.GOALS]
+
+
+def test_models_on_goals_stand_in_the_panel_of_the_goal():
+    rows = {
+        "n_good": [2, 2, 4],
+        "goal": [2, 4, 4],
+        "size": "18k",
+        "s": [0.9, 0.5, 0.7],
+        "op": [0.8, 0.3, 0.4],
+    }
+    fig, axes = figures.on_each_goal(pd.DataFrame(rows), "s", "op", "success")
+    assert [ax.get_title(loc="left") for ax in axes] == [f"task {figures.goal_name(goal)}" for goal in (2, 4)]
+    points = [[tuple(np.ravel(line.get_data())) for line in ax.lines] for ax in axes]
+    assert points == [[(0.9, 0.8)], [(0.5, 0.3), (0.7, 0.4)]]
+    plt.close(fig)

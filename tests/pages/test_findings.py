@@ -49,3 +49,20 @@ def test_a_cell_of_a_table_may_be_a_text_or_missing():
     shown = findings.table({"a": {2: (0.5, 0.25), "note": "by hand"}, "b": {4: (1.0, 0.0)}}, digits=2)
     assert shown.loc["a"].to_dict() == {2: "0.50 ± 0.25", "note": "by hand", 4: ""}
     assert shown.loc["b"].to_dict() == {2: "", "note": "", 4: "1.00 ± 0.00"}
+
+
+def test_a_table_shows_ranges_and_texts_too():
+    shown = findings.table({"a": {"auc": (0.9, (0.85, 1.0)), "of": "3 of 4"}}, digits=2, index="arm")
+    assert shown.loc["a"].tolist() == ["0.90 (0.85 to 1.00)", "3 of 4"] and shown.index.name == "arm"
+
+
+def test_cells_are_laid_out_in_the_order_in_which_they_come():
+    cells = {("b", "op", "53k"): (1.0, 0.5), ("b", "op", "18k"): "2", ("a", "op", "18k"): "3"}
+    shown = findings.laid_out(cells, ["arm", "by"], digits=1)
+    assert shown.index.tolist() == [("b", "op"), ("a", "op")] and shown.columns.tolist() == ["53k", "18k"]
+    assert shown.to_numpy().tolist() == [["1.0 ± 0.5", "2"], ["", "3"]]
+
+
+def test_texts_of_arms_are_one_sentence():
+    cells = {"sampled": "1 of 2", "exact": (0.5, 0.25)}
+    assert findings.by_arm(cells, 2) == "1 of 2 (sampled arm); 0.50 ± 0.25 (exact arm)"

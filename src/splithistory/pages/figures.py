@@ -116,6 +116,18 @@ def diagonal(ax, reach: float, least: float = 0.0) -> None:
     ax.plot([least, reach], [least, reach], color=INK, linewidth=1, linestyle="--")
 
 
+def on_each_goal(table, x: str, y: str, label: str, *, width=2.93, height=3.0):
+    """Models (n_good: their own goal) on every goal, y against x, a panel each: figure and axes."""
+    goals = dict(list(table.groupby("goal")))
+    fig, axes = panels(1, len(goals), width, height, sharey=True)
+    for ax, (goal, rows) in zip(axes, goals.items(), strict=True):
+        scatter_models(ax, rows, x, y)
+        reach = 1.08 * rows[x].max()
+        ax.set(title=f"task {goal_name(goal)}", xlabel=label, xlim=(-0.02 * reach, reach))
+        ax.set_ylim(-0.01, 1.1 * table[y].max())
+    return fig, axes
+
+
 def means(ax, table, x: str, column: str, **style) -> None:
     """Mean and standard error over seeds of a column, against another column, a line a goal."""
     for n_good, rows in table.groupby("n_good"):

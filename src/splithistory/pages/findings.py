@@ -5,6 +5,7 @@ Takes results and intervals, computes no statistic of its own.
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -66,12 +67,31 @@ def could_see(intervals: Iterable[Interval], n: int) -> str:
 
 
 def table(rows: Mapping, *, digits: int = 3, index: str | list[str] | None = None) -> pd.DataFrame:
-    """{row: {column: (mean, half width)}} as a table of texts `mean ± half`.
+    """{row: {column: cell}} as a table of texts: (mean, half width) as `mean ± half`, others as `between`.
 
-    A cell may be a text already; a missing one is empty.
+    Another cell, such as text, stays as it is; a missing one is empty.
     """
     columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
     cells = [[row.get(column, "") for column in columns] for row in rows.values()]
     shown = pd.DataFrame(cells, pd.Index(list(rows)), pd.Index(columns), dtype=object)
-    shown = shown.map(lambda cell: one(cell, digits) if isinstance(cell, tuple) else cell)
+    shown = shown.map(lambda cell: _cell(cell, digits))
     return shown.rename_axis(index) if index else shown
+
+
+def _cell(cell, digits: int):
+    if isinstance(cell, tuple):
+        return between(*cell, digits) if isinstance(cell[1], tuple) else one(cell, digits)
+    return cell
+
+
+def laid_out(cells: Mapping[tuple, Any], index: list[str], *, digits: int = 3) -> pd.DataFrame:
+    """`table` of {(*row, column): cell}, such as one for each group; index: names of the parts of a row."""
+    rows = {}
+    for (*row, column), cell in cells.items():
+        rows.setdefault(tuple(row), {})[column] = cell
+    return table(rows, digits=digits, index=index)
+
+
+def by_arm(cells: Mapping, digits: int = 3) -> str:
+    """{arm: what a cell of `table` may be} as one text, each with the name of its arm."""
+    return "; ".join(f"{_cell(cell, digits)} ({arm} arm)" for arm, cell in cells.items())
