@@ -38,6 +38,7 @@ pages.claims.judging
 pages.claims.derivations pages.claims.experiment pages.claims.impact pages.claims.objectives \
 pages.claims.optimization pages.claims.prediction pages.claims.self_evaluation
 pages.claims.ledger
+pages.claims.page
 pages.claims
 cli
 """

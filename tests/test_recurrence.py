@@ -187,3 +187,11 @@ def test_another_prime_and_window_keep_the_definition():
 def test_bad_input_is_named_with_what_was_given_and_what_is_allowed(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("goal", [(0, 4), (0, 1, 2, 4, 5, 6)])
+def test_what_can_be_reached_at_least_is_what_its_complement_leaves(goal):
+    low, high = Recurrence().success_range(goal)
+    crumb = 0.02 / 8
+    assert low == pytest.approx(len(goal) * crumb, abs=1e-12)  # any action leads anywhere, but for the noise
+    assert high == pytest.approx(1 - (8 - len(goal)) * crumb, abs=1e-12)

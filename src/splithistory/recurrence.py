@@ -203,6 +203,11 @@ class Recurrence:
             for name, goal in goals.items()
         }
 
+    def success_range(self, goal) -> tuple[float, float]:
+        """(least, greatest) reachable success rate on `goal`, playing any token: see `ceiling`."""
+        failures = np.flatnonzero(~goal_mask(goal, self.alphabet))
+        return 1 - self.ceiling(failures, actions="all"), self.ceiling(goal, actions="all")
+
     def op_range(self, goal, success) -> tuple[np.ndarray, np.ndarray]:
         """(least, greatest) Op, in nats, of any policy that succeeds at these rates; shapes as given.
 

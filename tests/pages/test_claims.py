@@ -743,6 +743,28 @@ def test_a_row_is_one_line_with_the_id_first_and_its_number_in_it():
     assert sum(claims.count(rows).values()) == len(rows) and list(claims.count(rows)) == list(claims.VERDICTS)
 
 
+def test_tables_of_the_page_escape_what_people_wrote_link_figures_and_colour_verdicts():
+    criterion = CRITERIA["imp-adds"].model_copy(
+        update={
+            "statistic": "a < b",
+            "test": "proof",
+            "threshold": "a & b",
+            "mended": "or c",
+            "known": "",
+            "blind": False,
+        }
+    )
+    row = claims.Row("x", "a claim", "1 > 0", 0.01, 0.0234, YES, "page.html#fig", criterion)
+    other = replace(row, p_corrected=None, verdict="not testable", figure="")
+    shown = claims.verdict_table([row, other]).data
+    assert '<td><a href="../page.html#fig">x</a><br>a claim</td><td>1 &gt; 0; p = 0.023</td>' in shown
+    assert '<td><b style="color:#009e73">reproduced</b><br>not blind</td></tr>' in shown
+    assert '<tr><td>x<br>a claim</td><td>1 &gt; 0</td><td><b style="color:#6b6b6b">not testable</b>' in shown
+    criteria = claims.criteria_table([row]).data
+    assert criteria.startswith('<table class="claims"><tr><th>claim</th><th>statistic and test</th>')
+    assert "<td>x</td><td>a &lt; b; proof</td><td>a &amp; b<br>mended: or c</td>" in criteria
+
+
 def test_only_the_published_reproduction_is_compared_with_the_ablations(monkeypatch):
     seen = []
     monkeypatch.setattr(study, "load", lambda name, **how: planted(seeds=(0,)))

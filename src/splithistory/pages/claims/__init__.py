@@ -12,6 +12,7 @@ p value, that takes the first one's place in the family before it is corrected.
 
 from .judging import BENCHMARKS, CRITERIA, JUDGES, Context, Criterion, Judgement, criteria
 from .ledger import VERDICTS, Row, count, ledger, verdicts
+from .page import criteria_table, verdict_table
 
 __all__ = [
     "BENCHMARKS",
@@ -24,6 +25,8 @@ __all__ = [
     "Row",
     "count",
     "criteria",
+    "criteria_table",
     "ledger",
+    "verdict_table",
     "verdicts",
 ]
