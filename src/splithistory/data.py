@@ -109,9 +109,10 @@ def _sequences(
 def _replace(sequences: torch.Tensor, world: Recurrence, rate: float, generator: torch.Generator) -> None:
     """Put uniform odd tokens at odd positions, in place, so often."""
     odd = sequences[:, 1::2]
-    there = {"generator": generator, "device": generator.device}
-    random = torch.randint(world.alphabet, odd.shape, **there) + world.alphabet
-    sequences[:, 1::2] = torch.where(torch.rand(odd.shape, **there) < rate, random.to(odd.dtype), odd)
+    there = generator.device
+    random = torch.randint(world.alphabet, odd.shape, generator=generator, device=there) + world.alphabet
+    replaced = torch.rand(odd.shape, generator=generator, device=there) < rate
+    sequences[:, 1::2] = torch.where(replaced, random.to(odd.dtype), odd)
 
 
 def data_seed(seed: int, purpose: str) -> list[int]:

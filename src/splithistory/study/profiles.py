@@ -178,7 +178,7 @@ def _explored() -> dict[str, Arm]:
         data = {"exploration": rate, "consequence": consequence}
         return Arm(settings=data | {"odd_only": True}, pretraining=data if rate else {}, **where)
 
-    ends = {"sizes": ("18k", "402k"), "seeds": (0, 1, 2)}
+    ends: dict[str, Any] = {"sizes": ("18k", "402k"), "seeds": (0, 1, 2)}
     arms = {
         "explored 0.3": seen(0.3),
         "explored 0": seen(0.0, **ends),

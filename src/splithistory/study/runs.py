@@ -35,8 +35,8 @@ class Run:
 
     spec: what the store keeps it by; label: for people; world, architecture (None of the generator), size
     ("" of the generator) and seed (−1): of the model that it goes back to; parent: the run whose weights it
-    starts from or measures; goal: what its model was finetuned on, () for any other; trains: whether it
-    leaves weights.
+    starts from or measures; goal: what its model was finetuned on, () for any other; config: of its
+    training, if it trains; trains: whether it leaves weights.
     """
 
     kind: ClassVar[str]
@@ -49,6 +49,7 @@ class Run:
     seed: int
     parent: "Run | None"
     goal: tuple[int, ...]
+    config: Any
 
     @cached_property
     def key(self) -> str:
@@ -137,7 +138,7 @@ class Generator(Run):
 class _Member(Run):
     """A model of a size with a seed. context: None for the usual one, which old keys do not name."""
 
-    parent, goal, config = None, (), None
+    parent, goal = None, ()
     size: str
     seed: int
     width: int
@@ -172,6 +173,7 @@ class Untrained(_Member):
     """A model as it is drawn."""
 
     kind = "untrained"
+    config = None
 
     @cached_property
     def spec(self) -> dict:
