@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from html import escape
 
-from IPython.display import HTML
-
 from .ledger import Row
 
 _COLOUR = {
@@ -15,12 +13,12 @@ _COLOUR = {
 _OTHERS = "#6b6b6b"
 
 
-def verdict_table(rows: Iterable[Row]) -> HTML:
+def verdict_table(rows: Iterable[Row]):
     """Every claim with its statistic and its verdict; its name leads to where it is seen."""
     return _table(("claim", "statistic", "verdict"), map(_judged, rows))
 
 
-def criteria_table(rows: Iterable[Row]) -> HTML:
+def criteria_table(rows: Iterable[Row]):
     """Every claim with its test and its threshold."""
     return _table(("claim", "statistic and test", "threshold"), map(_criterion, rows))
 
@@ -43,7 +41,9 @@ def _criterion(row: Row) -> list[str]:
     return [row.id, escape(f"{c.statistic}; {c.test}"), escape(c.threshold) + "".join(added)]
 
 
-def _table(head: Iterable[str], lines: Iterable[list[str]]) -> HTML:
+def _table(head: Iterable[str], lines: Iterable[list[str]]):
+    from IPython.display import HTML  # only where pages are executed
+
     def line(cells: Iterable[str], kind: str) -> str:
         return "<tr>" + "".join(f"<{kind}>{cell}</{kind}>" for cell in cells) + "</tr>"
 
