@@ -472,7 +472,7 @@ CASES = {
         NO: plain(believes=weights({2: 0.8, 4: 0.8, 6: 0.8}, -0.2)),
     },
     "op-signed-imp-positive": {YES: p(), NO: p(undoes=False)},
-    "imp-adds": {YES: p(counterexample=(0.25, 0.25, 0.25, 0.25)), MENDED: p()},
+    "imp-adds": {YES: p(agreement=0.5), MENDED: p()},
     "only-what-f-captures": {YES: p(), NO: plain(kind=WrongStudy)},
     "run-variation": {
         YES: plain(policy=lambda i, k, n: pursuing(GOALS[n], 3 + 0.5 * jitter(i, k, n))),
@@ -533,6 +533,8 @@ MOVED = [
     ("s-prime-artefact", NO, {"opposite": -1.0}, MENDED),
     ("run-variation", YES, {"ratio": 1e9}, NO),
     ("not-a-random-walk", YES, {"least": 9.0}, NO),
+    ("utility-by-thresholds", YES, {"above": 9.0}, MENDED),
+    ("utility-by-thresholds", MENDED, {"mended_above": 9.0}, NO),
 ]
 
 
@@ -581,6 +583,23 @@ def test_the_cost_is_read_from_the_benchmark_if_it_was_run(exponent, expected, t
     (tmp_path / "cpu.json").write_text(json.dumps(report))
     made = claims.Context(planted(seeds=(0,)), benchmarks=tmp_path)
     assert verdict("jacobian-cost", made) == expected
+
+
+@pytest.mark.parametrize(
+    ("exponent", "changed", "held"),
+    [
+        (5.0, {"most": 4.5}, (False, False)),
+        (5.0, {"least": 5.5}, (False, False)),
+        (3.0, {"mended_most": 2.9}, (False, False)),
+        (3.0, {"least": 2.0}, (True, True)),
+    ],
+)
+def test_the_cost_is_held_against_the_exponents_of_its_criterion(exponent, changed, held, tmp_path):
+    seconds = {width: 1e-9 * width**exponent for width in (128, 256, 512, 1024)}
+    (tmp_path / "cpu.json").write_text(json.dumps({"jacobian": seconds}))
+    made = claims.Context(planted(seeds=(0,)), benchmarks=tmp_path)
+    found = claims.JUDGES["jacobian-cost"](made, CRITERIA["jacobian-cost"].limits | changed)
+    assert (found.holds, found.mended) == held
 
 
 def test_what_is_not_testable_comes_with_its_argument():
