@@ -68,7 +68,7 @@ def expansion(function: Callable, truth: SplitHistory, names=QUANTITIES) -> dict
     h_sigma = h @ sigma
     first = torch.einsum("qi,ij,qj->q", g, sigma, g).clamp(min=0)
     terms = torch.einsum("qii->q", h_sigma) / 2, first, torch.einsum("qij,qji->q", h_sigma, h_sigma) / 2
-    return {name: Expansion(g[q].numpy(), *(float(t[q]) for t in terms)) for q, name in enumerate(names)}
+    return {name: Expansion(g[q].numpy(), *(np.float64(t[q]) for t in terms)) for q, name in enumerate(names)}
 
 
 def errors(tried: Mapping[str, Callable], truth: float, *samples: Mapping[int, np.ndarray]) -> list[dict]:

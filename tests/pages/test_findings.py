@@ -1,5 +1,6 @@
 """What pages say of numbers: findings asserted, numbers quoted as text, tables of intervals."""
 
+import pandas as pd
 import pytest
 
 from splithistory.pages import findings
@@ -66,3 +67,16 @@ def test_cells_are_laid_out_in_the_order_in_which_they_come():
 def test_texts_of_arms_are_one_sentence():
     cells = {"sampled": "1 of 2", "exact": (0.5, 0.25)}
     assert findings.by_arm(cells, 2) == "1 of 2 (sampled arm); 0.50 ± 0.25 (exact arm)"
+
+
+def test_shares_are_in_percent_with_the_ends_of_their_interval():
+    assert findings.percent(0.894) == "89 %"
+    assert findings.percent(0.875, (0.853, 0.895), 1) == "87.5 % (85.3 to 89.5)"
+
+
+def test_columns_and_their_errors_become_one_text_each():
+    index = pd.Index([20, 200], name="n")
+    rows = pd.DataFrame({"bias": [0.5, 0.25], "bias_error": [0.1, 0.05], "runs": 3}, index)
+    shown = findings.with_errors(rows, "bias", digits=2)
+    assert shown["bias"].tolist() == ["0.50 ± 0.10", "0.25 ± 0.05"]
+    assert list(shown.columns) == ["bias"] and shown.index.equals(index)

@@ -4,7 +4,7 @@ Takes results and intervals, computes no statistic of its own.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -47,6 +47,14 @@ def between(value: float, ends: tuple[float, float], digits: int = 3) -> str:
     """A value and the ends of its interval as text."""
     low, high = ends
     return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def percent(share: float, ends: Sequence[float] | None = None, digits: int = 0) -> str:
+    """A share in percent as text, with the ends of its interval if given."""
+    interval = (
+        "" if ends is None else " ({:.{d}f} to {:.{d}f})".format(*(100 * end for end in ends), d=digits)
+    )
+    return f"{100 * share:.{digits}f} %{interval}"
 
 
 def span(values, digits: int = 3) -> str:
@@ -95,3 +103,9 @@ def laid_out(cells: Mapping[tuple, Any], index: list[str], *, digits: int = 3) -
 def by_arm(cells: Mapping, digits: int = 3) -> str:
     """{arm: what a cell of `table` may be} as one text, each with the name of its arm."""
     return "; ".join(f"{_cell(cell, digits)} ({arm} arm)" for arm, cell in cells.items())
+
+
+def with_errors(rows: pd.DataFrame, *columns: str, digits: int = 3) -> pd.DataFrame:
+    """Columns x of a table, each with its error x_error, as a `table`."""
+    cells = {key: {c: (row[c], row[f"{c}_error"]) for c in columns} for key, row in rows.iterrows()}
+    return table(cells, digits=digits, index=list(rows.index.names))
