@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from ... import policies
 from ...statistics import f_test, imp_ratio, page, slopes, t_interval, t_test
 from ...study.counterfactuals import compared, success_parts
-from .judging import EXACT, Context, Judgement, Limits, TooSmall, growth_over_seeds, judge, over_seeds
+from .judging import EXACT, Context, Judgement, Limits, TooSmall, grows, growth_over_seeds, judge, over_seeds
 
 
 @judge("imp-bounded", "models")
@@ -22,8 +22,7 @@ def _imp_bounded(context: Context, limits: Limits) -> Judgement:
 
 @judge("imp-grows-with-size", "seeds")
 def _imp_grows(context: Context, limits: Limits) -> Judgement:
-    imp = context.by_size(context.own, "imp")
-    return Judgement(f"change by {growth_over_seeds(imp)} nats", True, p=page(imp))
+    return grows(context, "imp")
 
 
 @judge("imp-min-low", "seeds")

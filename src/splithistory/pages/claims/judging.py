@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ...measure import SplitHistory
 from ...recurrence import Recurrence
-from ...statistics import paired_by_seed, t_interval
+from ...statistics import page, paired_by_seed, t_interval
 from ...study import GOALS, Study
 
 _CHECKOUT = Path(__file__).resolve().parents[4]
@@ -181,6 +181,12 @@ def over_seeds(values) -> str:
 def growth_over_seeds(values: np.ndarray) -> str:
     """`over_seeds` of the change from the smallest size to the largest, of (seeds, sizes)."""
     return over_seeds(values[:, -1] - values[:, 0])
+
+
+def grows(context: Context, column: str) -> Judgement:
+    """Page's trend test that a column of nats, on each model's own goal, rises with size."""
+    values = context.by_size(context.own, column)
+    return Judgement(f"change by {growth_over_seeds(values)} nats", True, p=page(values))
 
 
 def one_a_seed(there: pd.DataFrame, here: pd.DataFrame, column: str, arm: str) -> np.ndarray:

@@ -4,8 +4,8 @@ import numpy as np
 
 from ...policies import generator
 from ...recurrence import Recurrence
-from ...statistics import clustered_interval, page
-from .judging import EXACT, Context, Judgement, Limits, centred, growth_over_seeds, judge
+from ...statistics import clustered_interval
+from .judging import EXACT, Context, Judgement, Limits, centred, grows, judge
 
 
 def _op(context: Context, model: int) -> tuple[float, float]:
@@ -30,8 +30,7 @@ def _models_above_generator(context: Context, limits: Limits) -> Judgement:
 
 @judge("op-grows-with-size", "seeds")
 def _op_grows(context: Context, limits: Limits) -> Judgement:
-    op = context.by_size(context.own, "op")
-    return Judgement(f"change by {growth_over_seeds(op)} nats", True, p=page(op))
+    return grows(context, "op")
 
 
 @judge("not-a-random-walk", "models")
