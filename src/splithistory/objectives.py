@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
-from scipy.special import logsumexp, softmax
+from scipy.special import logsumexp
 from scipy.stats import rankdata
 
 from .information import binary_kl, goal_mask, kl, tilt
@@ -225,10 +225,12 @@ def maxent_goal_directedness(measured: SplitHistory, goals) -> np.ndarray:
     success = np.moveaxis(measured.world @ _masks(goals, measured.n_outcomes).T, 2, 0)  # (G, M, A)
     shares = measured.counts / measured.counts.sum()
     classes, earned = shares.sum(1), (success * shares).sum((1, 2))
+    behind = success - success.max(2, keepdims=True)  # of the best action
     low, high = np.zeros(len(success)), np.full(len(success), _MAX_INVERSE_TEMPERATURE)
     for _ in range(_HALVINGS):  # what q_β earns grows with β; the supremum is where it earns as much as π
         beta = (low + high) / 2
-        too_low = earned > (softmax(beta[:, None, None] * success, axis=2) * success).sum(2) @ classes
+        weights = np.exp(beta[:, None, None] * behind)
+        too_low = earned > ((weights * success).sum(2) / weights.sum(2)) @ classes
         low, high = np.where(too_low, beta, low), np.where(too_low, high, beta)
     expected = low * earned - logsumexp(low[:, None, None] * success, axis=2) @ classes
     return np.maximum(0.0, expected + np.log(success.shape[2]))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from splithistory import measure
+from splithistory import measure, objectives
 from splithistory.objectives import graded_bounds
 from splithistory.statistics import t_interval
 from splithistory.study import GOALS, GRADES, Study
@@ -143,3 +143,43 @@ def test_the_graded_reward_bounds_every_model_and_its_rows_stay():
     for row in graded.itertuples():
         assert graded_bounds(made.measured(row.model), GRADES)["chain"] == row.chain
     assert GRADES.tolist() == [3, 1, 2, 0, 3, 1, 2, 0]
+
+
+def halved(made: Study) -> Study:
+    """The same, with both halves of the histories alike."""
+    made.counts = pd.concat([made.counts, made.counts.assign(half=1)])
+    return made
+
+
+def test_names_of_models_are_judged_one_a_model_and_criterion_with_a_list_and_without():
+    made = halved(bare(*(("finetuned", arm, "18k", 4) for arm in ("sampled", "exact"))))
+    goals = list(GOALS.values())
+    found = made.guesses(goals, ("sampled", "exact"), ("op", "success"))
+    assert found[["arm", "by"]].to_numpy().tolist() == [
+        [arm, by] for arm in ("sampled", "exact") for by in ("op", "success")
+    ]
+    score = objectives.scores(made.measured(1), goals, "op")
+    assert np.array_equal(found["score"].iloc[2], score)
+    assert found["rank"].iloc[2] == objectives.rank_of(GOALS[4], goals, score)
+    free = made.guesses_without_list(("exact",))
+    assert free[["by", "half"]].to_numpy().tolist() == [[b, h] for b in ("op", "imp", "both") for h in (0, 1)]
+    assert (free["optimism"] == 0).all() and free.groupby("by")["chosen"].nunique().eq(1).all()
+
+
+def test_a_policy_that_has_nothing_but_habits_is_its_own_habit():
+    found = bare(("finetuned", "sampled", "18k", 4)).habits().iloc[0]
+    assert np.allclose(found["f"], found["f_habit"], rtol=0, atol=1e-12)
+    assert abs(found["within"] - found["within_habit"]) < 1e-12
+
+
+def test_only_what_is_published_with_three_seeds_and_sizes_is_conclusive():
+    sizes = [("pretrained", "", size, 0) for size in SIZES]
+    made = bare(*sizes, *3 * [("finetuned", "sampled", "18k", 2)])
+    made.models["seed"] = [0, 0, 0, 1, 2]
+    made.published = True
+    assert not made.conclusive
+    made.models.loc[0, "size"] = "144k"
+    made.models = pd.concat([made.models, made.models.iloc[:1].assign(size="18k")])
+    assert made.conclusive
+    made.published = False
+    assert not made.conclusive

@@ -119,6 +119,11 @@ class Study:
         model = self.models.loc[self.models["stage"] == "generator", "model"].iloc[0]
         return self.measured(int(model), temperature=temperature)
 
+    @property
+    def conclusive(self) -> bool:
+        """Whether what was found must hold: published, with three seeds and three sizes or more."""
+        return self.published and min(self.finetuned()["seed"].nunique(), len(self.sizes)) >= 3
+
     def finetuned(self, arm: str = "sampled") -> pd.DataFrame:
         """The rows of `models` that an arm of reinforcement trained."""
         return self.models[(self.models["stage"] == "finetuned") & (self.models["arm"] == arm)]
