@@ -174,4 +174,5 @@ def sides(error: np.ndarray, half: np.ndarray) -> dict[str, tuple[float, float, 
 
 def share(held: np.ndarray) -> tuple[float, float, float]:
     """Share of trials that hold, with the ends of its 95 % Clopper–Pearson interval."""
-    return (float(held.mean()), *map(float, success_interval(int(held.sum()), len(held))))
+    low, high = success_interval(int(held.sum()), len(held))
+    return float(held.mean()), float(low), float(high)

@@ -184,7 +184,8 @@ class SplitHistory(Futures):
         Imp is near zero it is only approximate.
         """
         check_level(level)
-        return bias_corrected(*self._bootstrap(quantity, seed), level)
+        value, draws = self._bootstrap(quantity, seed)
+        return bias_corrected(value, draws, level)
 
     def corrected(self, quantity, *, seed: int = 0):
         """`quantity` less the bootstrap's estimate of its bias: the centre of every `interval`."""

@@ -88,13 +88,14 @@ def table(rows: Mapping, *, digits: int = 3, index: str | list[str] | None = Non
 
 def _cell(cell, digits: int):
     if isinstance(cell, tuple):
-        return between(*cell, digits) if isinstance(cell[1], tuple) else one(cell, digits)
+        mean, of = cell
+        return between(mean, of, digits) if isinstance(of, tuple) else one(cell, digits)
     return cell
 
 
 def laid_out(cells: Mapping[tuple, Any], index: list[str], *, digits: int = 3) -> pd.DataFrame:
     """`table` of {(*row, column): cell}, such as one for each group; index: names of the parts of a row."""
-    rows = {}
+    rows: dict[tuple, dict] = {}
     for (*row, column), cell in cells.items():
         rows.setdefault(tuple(row), {})[column] = cell
     return table(rows, digits=digits, index=index)
