@@ -1,5 +1,7 @@
 """What pages say of numbers: findings asserted, numbers quoted as text, tables of intervals."""
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -80,3 +82,11 @@ def test_columns_and_their_errors_become_one_text_each():
     shown = findings.with_errors(rows, "bias", digits=2)
     assert shown["bias"].tolist() == ["0.50 ± 0.10", "0.25 ± 0.05"]
     assert list(shown.columns) == ["bias"] and shown.index.equals(index)
+
+
+def test_timings_of_the_benchmark_are_read_by_device_medians_of_rounds(tmp_path):
+    reports = [{"device": "cpu", "solve": {"2": [1.0, 9.0, 3.0], "4": 5.0}}, {"device": "gpu"}]
+    for number, report in enumerate(reports):
+        (tmp_path / f"{number}.json").write_text(json.dumps(report))
+    found = findings.benchmarked(tmp_path, "solve")
+    assert list(found) == ["cpu"] and found["cpu"].tolist() == [[2, 4], [3.0, 5.0]]

@@ -3,10 +3,13 @@
 Takes results and intervals, computes no statistic of its own.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..statistics import Interval, detectable
@@ -72,6 +75,13 @@ def could_see(intervals: Iterable[Interval], n: int) -> str:
     """What trends over n seeds, (mean, half width) each, could have shown, as a clause of a sentence."""
     each = ", ".join(f"{detectable(half, n):.3f}" for _, half in intervals)
     return f"true changes of {each} would be told from none in 8 studies of 10"
+
+
+def benchmarked(folder: Path, name: str) -> dict[str, np.ndarray]:
+    """{device: sizes and seconds (2, n)} of what the benchmark's files hold by a name, medians of rounds."""
+    reports = [json.loads(path.read_text("utf8")) for path in sorted(Path(folder).glob("*.json"))]
+    of = {report["device"]: report[name] for report in reports if report.get(name)}
+    return {device: np.array([(int(n), np.median(s)) for n, s in of[device].items()]).T for device in of}
 
 
 def table(rows: Mapping, *, digits: int = 3, index: str | list[str] | None = None) -> pd.DataFrame:

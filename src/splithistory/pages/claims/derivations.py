@@ -1,7 +1,5 @@
 """Judges of the claims that are derived: bounds, utilities, sums, differential measures and their cost."""
 
-import json
-
 import numpy as np
 
 from ... import differential
@@ -9,6 +7,7 @@ from ...information import whole_and_parts
 from ...measure import SplitHistory
 from ...policies import everywhere, moved_together, two_rooms
 from ...statistics import power_law_exponent, t_interval
+from ..findings import benchmarked
 from .judging import EXACT, Context, Judgement, Limits, judge
 
 
@@ -99,20 +98,14 @@ def _diagonal_sum(context: Context, limits: Limits, coupling: float = 0.0) -> Ju
 
 @judge("jacobian-cost")
 def _jacobian_cost(context: Context, limits: Limits) -> Judgement:
-    """Reads `jacobian`, {width: seconds}, of the benchmark's files."""
-    reports = [json.loads(path.read_text("utf8")) for path in sorted(context.benchmarks.glob("*.json"))]
-    timed = [report["jacobian"] for report in reports if report.get("jacobian")]
+    """Reads `jacobian`, seconds by width, of the benchmark's files."""
+    timed = benchmarked(context.benchmarks, "jacobian").values()
     if not timed:
         return Judgement("not measured: no benchmark file has it", None)
-    exponents = [_exponent({int(width): s for width, s in times.items()}) for times in timed]
+    exponents = [power_law_exponent(*of[:, (of[0] >= 128) & (of[0] <= 1024)]) for of in timed]
     text = f"exponent {', '.join(f'{e:.2f}' for e in exponents)} for widths 128 to 1024"
     within = all(limits["least"] <= e <= limits["most"] for e in exponents)
     return Judgement(text, within, max(exponents) <= limits["mended_most"])
-
-
-def _exponent(seconds: dict[int, float]) -> float:
-    widths = [width for width in seconds if 128 <= width <= 1024]
-    return power_law_exponent(widths, [seconds[width] for width in widths])
 
 
 @judge("impact-regularisation")
