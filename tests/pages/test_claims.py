@@ -604,7 +604,7 @@ def test_the_cost_is_read_from_the_benchmark_if_it_was_run(exponent, expected, t
 )
 def test_the_cost_is_held_against_the_exponents_of_its_criterion(exponent, changed, held, tmp_path):
     seconds = {width: 1e-9 * width**exponent for width in (128, 256, 512, 1024)}
-    (tmp_path / "cpu.json").write_text(json.dumps({"jacobian": seconds}))
+    (tmp_path / "cpu.json").write_text(json.dumps({"device": "cpu", "jacobian": seconds}))
     made = claims.Context(planted(seeds=(0,)), benchmarks=tmp_path)
     found = claims.JUDGES["jacobian-cost"](made, CRITERIA["jacobian-cost"].limits | changed)
     assert (found.holds, found.mended) == held
