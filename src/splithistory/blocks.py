@@ -36,7 +36,8 @@ def halves(weights: dict, architecture: Architecture, layer: int, x: torch.Tenso
 def jacobians(weights: dict, architecture: Architecture, tokens: torch.Tensor) -> dict[Part, torch.Tensor]:
     """C of each half, each block and the stack on histories (B, T), {part: (B, D, D)}, by the chain rule."""
     ensemble = {name: w[None] for name, w in weights.items()}
-    parts, stack = {}, torch.eye(architecture.width, dtype=weights["embedding.weight"].dtype)
+    parts: dict[Part, torch.Tensor] = {}
+    stack = torch.eye(architecture.width, dtype=weights["embedding.weight"].dtype)
     for i, x in enumerate(activations(ensemble, architecture, tokens[None])[:-1]):
         first, second = halves(weights, architecture, i, x[0])
         block = second @ first
@@ -52,8 +53,8 @@ def measured(weights: dict, architecture: Architecture, tokens: torch.Tensor) ->
     its outcome, W P, so that J_g = W and J_h = W C; arguments as in `jacobians`.
     """
     found, eye = {}, np.eye(architecture.width)
-    for part, c in jacobians(weights, architecture, tokens).items():
-        c = c.numpy()
+    for part, jacobian in jacobians(weights, architecture, tokens).items():
+        c = jacobian.numpy()
         found[part] = _measures(eye, c) | {"reverses": np.linalg.slogdet(c)[0] < 0}
     readout = weights["readout.weight"].numpy()
     found[0, "logits"] = _measures(readout, readout @ c) | {"reverses": np.zeros(len(c), bool)}
