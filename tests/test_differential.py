@@ -154,3 +154,13 @@ def test_from_function_agrees_with_jacobians_by_hand(rows):
 def test_bad_input_is_named_with_what_was_given_and_what_is_allowed(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_residual_agent_needs_no_factor():
+    rng = np.random.default_rng(0)
+    c = np.eye(5) + 0.5 * rng.normal(size=(7, 5, 5))
+    op, imp = differential.residual(c)
+    eye = np.broadcast_to(np.eye(5), c.shape)
+    assert np.allclose(op, differential.op(eye, c)) and np.allclose(imp, differential.imp(eye, c))
+    with pytest.raises(ValueError, match=r"c: shape \(2, 3\), allowed is \(..., D, D\)"):
+        differential.residual(np.ones((2, 3)))

@@ -52,14 +52,13 @@ def measured(weights: dict, architecture: Architecture, tokens: torch.Tensor) ->
     reverses: whether det C < 0. Besides the parts of `jacobians`, "logits": the stack with the V logits as
     its outcome, W P, so that J_g = W and J_h = W C; arguments as in `jacobians`.
     """
-    found, eye = {}, np.eye(architecture.width)
+    found: dict[Part, dict] = {}
     for part, jacobian in jacobians(weights, architecture, tokens).items():
         c = jacobian.numpy()
-        found[part] = _measures(eye, c) | {"reverses": np.linalg.slogdet(c)[0] < 0}
+        op, imp = differential.residual(c)
+        found[part] = {"op": op, "imp": imp, "reverses": np.linalg.slogdet(c).sign < 0}
     readout = weights["readout.weight"].numpy()
-    found[0, "logits"] = _measures(readout, readout @ c) | {"reverses": np.zeros(len(c), bool)}
+    seen = readout, readout @ c
+    both = {"op": differential.op(*seen), "imp": differential.imp(*seen)}
+    found[0, "logits"] = both | {"reverses": np.zeros(len(c), bool)}
     return found
-
-
-def _measures(j_g: np.ndarray, j_h: np.ndarray) -> dict[str, np.ndarray]:
-    return {"op": differential.op(j_g, j_h), "imp": differential.imp(j_g, j_h)}

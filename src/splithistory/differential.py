@@ -52,6 +52,18 @@ def scalar(c) -> tuple[np.ndarray, np.ndarray]:
     return op, op + c * (c - 1)
 
 
+def residual(c) -> tuple[np.ndarray, np.ndarray]:
+    """(Op, Imp) in nats of a residual agent F = P + A(P), from C = I + ∂A/∂P (..., D, D) -> (...).
+
+    With J_g = I no factor is needed: Op = −ln|det C|, Imp = Op + ‖C‖² − Tr(C). Infinite where C is singular.
+    """
+    c = as_array(c, "c")
+    if c.ndim < 2 or c.shape[-1] != c.shape[-2]:
+        raise ValueError(f"c: shape {c.shape}, allowed is (..., D, D)")
+    op = -np.linalg.slogdet(c).logabsdet
+    return op, op + (c**2).sum((-2, -1)) - np.trace(c, axis1=-2, axis2=-1)
+
+
 def from_function(agent, environment, point) -> tuple[np.ndarray, np.ndarray]:
     """(J_g, J_h) at `point` (dim P,) by automatic differentiation, (dim F, dim P) float64 each.
 

@@ -264,7 +264,7 @@ def test_a5_without_weights_says_so(execute_a5):
     ("right", "wrong"),
     [
         ("(second @ first)[0]", "(first @ second)[0]"),
-        ("return op, op + np.trace(m)", "return op, op - np.trace(m)"),
+        ("(imp, op + np.trace(m)", "(imp, op - np.trace(m)"),
         ("p = p + feed(p)\nread", "p = p + feed(x[0, 0, -1])\nread"),
     ],
 )
