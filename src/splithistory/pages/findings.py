@@ -104,7 +104,7 @@ def _cell(cell, digits: int):
 
 
 def laid_out(cells: Mapping[tuple, Any], index: list[str], *, digits: int = 3) -> pd.DataFrame:
-    """`table` of {(*row, column): cell}, such as one for each group; index: names of the parts of a row."""
+    """`table` of `{(*row, column): cell}`, such as one for each group; index: names of the parts of a row."""
     rows: dict[tuple, dict] = {}
     for (*row, column), cell in cells.items():
         rows.setdefault(tuple(row), {})[column] = cell
