@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .profiles import Model, Profile, measurement, models, profile_named
+from .profiles import PROFILES, Model, Profile, measurement, models, profile_named
 from .results import GOALS, Study
 from .runs import Run
 from .store import Store
@@ -132,12 +132,21 @@ def published(name: str) -> Study | None:
     return Study.read(folder) if folder.is_dir() else None
 
 
+def _weights_elsewhere(name: str) -> set[str]:
+    """Runs whose weights another profile publishes: they need not lie there twice."""
+    others = [found for other in PROFILES if other != name and (found := published(other))]
+    return {
+        row.run for found in others for row in found.models.itertuples() if row.model in found.weight_files
+    }
+
+
 def publish(name: str, store: Store, part: Profile | None = None) -> Path:
     """Merge what the store holds of a profile, or of a part, with what is published, and publish that."""
     profile, folder = profile_named(name), results_root() / name
     merged = collect(profile, store, published(name), part)
     rows = merged.models
     shared = (rows["seed"] == profile.seeds[0]) | ((rows["stage"] == "pretrained") & (rows["arm"] == ""))
+    shared &= ~rows["run"].isin(_weights_elsewhere(name))
     weights = rows.loc[shared, "model"] if profile.publish_weights else ()
     merged.publish(folder, f"splithistory study --profile {name} --publish", weights=weights)
     return folder
