@@ -200,9 +200,8 @@ def _add_claims(commands: Any) -> None:
         "ran: a line a claim, with its id, verdict and statistic."
     )
     command = commands.add_parser("claims", help="judge the post's claims", description=text)
-    command.add_argument(
-        "--profile", default="post", help="which study: smoke, quick, post, ... (default: post)"
-    )
+    which = "which study: smoke, quick, post, ... (default: post)"
+    command.add_argument("--profile", default="post", help=which)
     command.add_argument("--fresh", action="store_true", help="train it here, even if it is published")
     command.add_argument("--store", type=Path, metavar="DIR", help="folder of finished runs")
     command.set_defaults(run=_claims)
