@@ -114,9 +114,8 @@ def clustered_interval(
     if len(clusters) < 2:
         raise ValueError(f"clusters: given {len(clusters)}, allowed are at least 2 independent ones")
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # clusters that all agree have a degenerate distribution, and no width
+        # clusters that all agree have a degenerate distribution, and no width
+        warnings.simplefilter("ignore")
         found = bootstrap(
             (np.arange(len(clusters)),),
             lambda drawn: statistic([clusters[i] for i in drawn]),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..statistics import Interval, detectable
+from ..statistics import Interval, detectable, told
 
 
 def found(statement: str, holds: bool | None, *, asserted: bool) -> None:
@@ -67,8 +67,7 @@ def span(values, digits: int = 3) -> str:
 
 def word(interval: Interval, below: str, unclear: str, above: str) -> str:
     """Which of three words an interval (mean, half width) allows: all of it below 0, neither, or above."""
-    mean, half = interval
-    return above if mean > half else below if mean < -half else unclear
+    return (unclear, above, below)[told(interval)]
 
 
 def could_see(intervals: Iterable[Interval], n: int) -> str:

@@ -7,7 +7,6 @@ measurement can change without training anything.
 
 import os
 import tempfile
-from collections.abc import Mapping
 from dataclasses import replace
 from graphlib import TopologicalSorter
 from types import MappingProxyType
@@ -17,7 +16,7 @@ import pandas as pd
 from ..information import check_integer
 from . import grid
 from .profiles import PROFILES, SIZES, Arm, Profile, measurement, models, profile_named
-from .publishing import collect, publish, published, results_root
+from .publishing import Weights, collect, publish, published, published_weights, results_root
 from .results import GOALS, GRADES, Study
 from .runs import Run, Worker
 from .store import DEVICE_VARIABLE, Store
@@ -48,7 +47,6 @@ __all__ = [
 
 _ON_GPU = 8  # jobs side by side: the ensembles of four sizes, and measurements of what is trained
 _CHECK_DEVIATIONS = 3  # set before anything was compared
-Weights = Mapping[str, tuple[Study, int]]  # published ones, by a run's key: where, and the model's number
 NOTHING: Weights = MappingProxyType({})
 
 
@@ -90,17 +88,6 @@ def _wanted(profile: Profile, store: Store, known: Study | None, weights: Weight
             wanted.append(job)
             needed.update(() if job.key in weights else job.after)
     return wanted[::-1]
-
-
-def published_weights() -> Weights:
-    """All weights that are published, of whatever profile."""
-    studies = [found for name in PROFILES if (found := published(name))]
-    return {
-        row.run: (found, row.model)
-        for found in studies
-        for row in found.models.itertuples()
-        if row.model in found.weight_files
-    }
 
 
 def _restore(job: grid.Job, store: Store, found: Study, model: int) -> None:

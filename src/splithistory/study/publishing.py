@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from .profiles import PROFILES, Model, Profile, measurement, models, profile_nam
 from .results import GOALS, Study
 from .runs import Run
 from .store import Store
+
+Weights = Mapping[str, tuple[Study, int]]  # published ones, by a run's key: where, and the model's number
 
 
 def collect(profile: Profile, store: Store, known: Study | None = None, part: Profile | None = None) -> Study:
@@ -132,11 +135,14 @@ def published(name: str) -> Study | None:
     return Study.read(folder) if folder.is_dir() else None
 
 
-def _weights_elsewhere(name: str) -> set[str]:
-    """Runs whose weights another profile publishes: they need not lie there twice."""
-    others = [found for other in PROFILES if other != name and (found := published(other))]
+def published_weights(names: Iterable[str] = PROFILES) -> Weights:
+    """All weights that are published, of whatever profile, or of some."""
+    studies = [found for name in names if (found := published(name))]
     return {
-        row.run for found in others for row in found.models.itertuples() if row.model in found.weight_files
+        row.run: (found, row.model)
+        for found in studies
+        for row in found.models.itertuples()
+        if row.model in found.weight_files
     }
 
 
@@ -146,7 +152,8 @@ def publish(name: str, store: Store, part: Profile | None = None) -> Path:
     merged = collect(profile, store, published(name), part)
     rows = merged.models
     shared = (rows["seed"] == profile.seeds[0]) | ((rows["stage"] == "pretrained") & (rows["arm"] == ""))
-    shared &= ~rows["run"].isin(_weights_elsewhere(name))
+    # what another profile publishes need not lie there twice
+    shared &= ~rows["run"].isin(published_weights(other for other in PROFILES if other != name).keys())
     weights = rows.loc[shared, "model"] if profile.publish_weights else ()
     merged.publish(folder, f"splithistory study --profile {name} --publish", weights=weights)
     return folder
