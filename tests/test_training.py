@@ -15,6 +15,7 @@ from splithistory.training import (
     MAINTENANCE,
     Pretraining,
     Reinforcement,
+    _choice,
     _draws,
     _Scene,
     evaluate,
@@ -141,6 +142,14 @@ def test_success_counts_only_successful_draws_and_is_unbiased():
     assert drawn.tolist() == pytest.approx([0.5, 0.3, 0.2], abs=0.02)
     assert won.tolist() == pytest.approx([0.45, 0.03, 0.0], abs=0.02)
     assert won[2] == 0
+
+
+def test_what_has_probability_0_is_not_drawn_even_where_a_uniform_draw_is_0(monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.zeros(shape))
+    probs, success = torch.tensor([[[0.0, 0.4, 0.6]]]), torch.ones(1, 1, 3)
+    drawn, won = _draws(probs, success, 5, [stream(0, "x")])
+    assert drawn.tolist() == won.tolist() == [[[0, pytest.approx(1), 0]]]
+    assert _choice(probs, [stream(0, "x")]).tolist() == [[1]]
 
 
 def test_half_of_the_windows_predict_even_positions_and_half_odd_ones():

@@ -346,8 +346,10 @@ class _Scene:
 
 
 def _uniform(shape: tuple[int, ...], generators) -> torch.Tensor:
-    """Uniform draws (E, *shape), each member's from its own stream."""
-    return torch.stack([torch.rand(shape, generator=g, device=g.device) for g in generators])
+    """Uniform draws (E, *shape), each member's from its own stream; never 0, which would draw an action
+    of probability 0 if that is the first (one draw of 2^24)."""
+    draws = torch.stack([torch.rand(shape, generator=g, device=g.device) for g in generators])
+    return draws.clamp_min_(torch.finfo(draws.dtype).tiny)
 
 
 def _choice(probs: torch.Tensor, generators) -> torch.Tensor:
