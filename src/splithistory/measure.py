@@ -6,6 +6,7 @@ History is split in two: the policy answers one past while the world continues a
 """
 
 import warnings
+from collections.abc import Callable
 from typing import Literal, overload
 
 import numpy as np
@@ -33,8 +34,8 @@ class Futures:
     action_probs (J,): weight of each counterfactual, here the rate π̄(a) at which its action is played.
     outcome_probs (K,): F, the outcomes when the policy answers the history that the world continues.
     counterfactual_probs (J, K): D_a, the outcomes when the action is a whatever the history.
-    Everything else (Op, Imp, success rates, bounds) follows from these three. Made by `of_tables` the three
-    have leading axes, and so has everything that follows.
+    Everything else (Op, Imp, success rates, bounds) follows from these three. Made by `of_tables` or
+    `reweighted` they have leading axes, and so has everything that follows.
     """
 
     def __init__(self, action_probs, outcome_probs, counterfactual_probs):
@@ -53,6 +54,13 @@ class Futures:
         futures = cls.__new__(cls)
         found = _futures(counts, world)
         futures.action_probs, futures.outcome_probs, futures.counterfactual_probs = found
+        return futures
+
+    def reweighted(self, action_probs: np.ndarray) -> "Futures":
+        """The same futures with other weights (..., J) of the counterfactuals, many at once, unvalidated."""
+        futures = Futures.__new__(Futures)
+        futures.action_probs, futures.outcome_probs = action_probs, self.outcome_probs
+        futures.counterfactual_probs = self.counterfactual_probs
         return futures
 
     @property
@@ -77,7 +85,7 @@ class Futures:
 
     def success(self, goal) -> float:
         """s, the probability in F of an outcome in `goal`."""
-        return _scalar(self.outcome_probs[..., goal_mask(goal, self.n_outcomes)].sum(-1))
+        return self._each(self.outcome_probs[..., goal_mask(goal, self.n_outcomes)].sum(-1))
 
     def counterfactual_success(self, goal) -> float:
         """s', the mean probability in F' of an outcome in `goal`."""
@@ -109,8 +117,8 @@ class Futures:
         mask, s = goal_mask(goal, self.n_outcomes), np.asarray(self.success(goal))
         uniform = np.full(self.n_outcomes, 1 / self.n_outcomes)
         terms = {"op_success_rate": self.implied_op(goal)}
-        terms["op_within_success"] = _scalar(_within(self.outcome_probs, uniform, mask))
-        terms["op_within_failure"] = _scalar(_within(self.outcome_probs, uniform, ~mask))
+        terms["op_within_success"] = self._each(_within(self.outcome_probs, uniform, mask))
+        terms["op_within_failure"] = self._each(_within(self.outcome_probs, uniform, ~mask))
         terms["delta"] = self.delta
         terms["imp_success_rate"] = self._mean(binary_kl(s[..., None], self._success_by_action(goal)))
         for name, part in (("success", mask), ("failure", ~mask)):
@@ -133,13 +141,49 @@ class Futures:
     def _success_by_action(self, goal) -> np.ndarray:
         return self.counterfactual_probs[..., goal_mask(goal, self.n_outcomes)].sum(-1)
 
+    def _each(self, of_future: np.ndarray) -> float:
+        # what follows from F alone is the same for all weights
+        return _scalar(np.broadcast_to(of_future, self.action_probs.shape[:-1]))
+
     def _mean(self, by_action: np.ndarray) -> float:
         # an action that is never played does not count, even if its divergence is infinite
         by_action = np.where(self.action_probs > 0, by_action, 0.0)
         return _scalar((self.action_probs * by_action).sum(-1))
 
 
-class SplitHistory(Futures):
+class Measured(Futures):
+    """Futures of a policy that was measured, so that every number has an interval over what was drawn."""
+
+    def interval(self, quantity, level: float = 0.95) -> tuple:
+        """(low, high) for `quantity`: a property's name, or a function of Futures with a leading axis."""
+        raise NotImplementedError
+
+    def scalars(self, goal=None) -> dict[str, float]:
+        """The measurement in numbers, information in nats, ends of its intervals as _low and _high.
+
+        delta, op and imp with intervals; given a goal also s and gap = op − implied_op with intervals,
+        implied_op, s_prime and imp_min.
+        """
+        quantities = {"op": lambda f: f.op, "imp": lambda f: f.imp}
+        if goal is not None:
+            quantities |= {"s": lambda f: f.success(goal), "gap": lambda f: f.op - f.implied_op(goal)}
+        scalars = {"delta": self.delta}
+        ends = self.interval(lambda f: np.stack([of(f) for of in quantities.values()], -1))
+        for (name, of), low, high in zip(quantities.items(), *ends, strict=True):
+            scalars |= {name: of(self), f"{name}_low": low, f"{name}_high": high}
+        if goal is not None:  # last, so that columns stand alike with a goal and without
+            scalars["implied_op"] = self.implied_op(goal)
+            scalars["s_prime"] = self.counterfactual_success(goal)
+            scalars["imp_min"] = self.imp_min(goal)
+        return scalars
+
+    def _function(self, quantity) -> Callable:
+        if not callable(quantity) and not hasattr(self, quantity):
+            raise ValueError(f"quantity: given {quantity!r}, allowed are a function, 'op', 'imp' and 'delta'")
+        return quantity if callable(quantity) else lambda measured: getattr(measured, quantity)
+
+
+class SplitHistory(Measured):
     """A policy measured in a world: the one table that every split-history measure needs.
 
     counts (M, A): how many histories of class m were answered by action a (fractional for a
@@ -192,34 +236,13 @@ class SplitHistory(Futures):
         value, draws = self._bootstrap(quantity, seed)
         return 2 * value - draws.mean(0)
 
-    def scalars(self, goal=None) -> dict[str, float]:
-        """The measurement in numbers, information in nats, ends of its intervals as _low and _high.
-
-        delta, op and imp with intervals; given a goal also s and gap = op − implied_op with intervals,
-        implied_op, s_prime and imp_min.
-        """
-        quantities = {"op": lambda f: f.op, "imp": lambda f: f.imp}
-        if goal is not None:
-            quantities |= {"s": lambda f: f.success(goal), "gap": lambda f: f.op - f.implied_op(goal)}
-        scalars = {"delta": self.delta}
-        ends = self.interval(lambda f: np.stack([of(f) for of in quantities.values()], -1))
-        for (name, of), low, high in zip(quantities.items(), *ends, strict=True):
-            scalars |= {name: of(self), f"{name}_low": low, f"{name}_high": high}
-        if goal is not None:  # last, so that columns stand alike with a goal and without
-            scalars["implied_op"] = self.implied_op(goal)
-            scalars["s_prime"] = self.counterfactual_success(goal)
-            scalars["imp_min"] = self.imp_min(goal)
-        return scalars
-
     def _bootstrap(self, quantity, seed) -> tuple:
         """(value, values on resampled tables); in chunks, so that large tables fit in memory."""
-        if not callable(quantity) and not hasattr(self, quantity):
-            raise ValueError(f"quantity: given {quantity!r}, allowed are a function, 'op', 'imp' and 'delta'")
+        function = self._function(quantity)
         if self.n_histories < 2 or abs(self.counts.sum() - self.n_histories) > 1e-6 * self.n_histories:
             raise ValueError(
                 f"counts: sum {self.counts.sum():.6g}, allowed here are counts of 2 histories or more"
             )
-        function = quantity if callable(quantity) else lambda measured: getattr(measured, quantity)
         rng = np.random.default_rng(check_seed(seed))
         shares = (self.counts / self.counts.sum()).ravel()
         chunk, draws = max(1, 2_000_000 // shares.size), []
@@ -394,14 +417,14 @@ def _sampled(classes, probs, table, condition: str, seed) -> Futures:
     if seed is None:
         raise ValueError("seed: none given, allowed is an integer >= 0 (method='sampled' draws outcomes)")
     rng = np.random.default_rng(check_seed(seed))
-    actions = _draw(probs, rng)
-    outcomes = _draw(table[classes, actions], rng)
+    actions = draw(probs, rng)
+    outcomes = draw(table[classes, actions], rng)
     counterfactual = np.empty((n, n_outcomes))
     for j, action in enumerate(actions):
         others = np.delete(classes, j)
         if condition == "history":  # p'' is fixed, its answer is drawn anew for each pair
-            action = _draw(np.tile(probs[j], (n - 1, 1)), rng)
-        counterfactual[j] = np.bincount(_draw(table[others, action], rng), minlength=n_outcomes) / (n - 1)
+            action = draw(np.tile(probs[j], (n - 1, 1)), rng)
+        counterfactual[j] = np.bincount(draw(table[others, action], rng), minlength=n_outcomes) / (n - 1)
     outcome_probs = np.bincount(outcomes, minlength=n_outcomes) / n
     lacking = int(((counterfactual == 0) & (outcome_probs > 0)).any(1).sum())
     if lacking:
@@ -414,7 +437,7 @@ def _sampled(classes, probs, table, condition: str, seed) -> Futures:
     return Futures(np.full(n, 1 / n), outcome_probs, counterfactual)
 
 
-def _draw(probs: np.ndarray, rng) -> np.ndarray:
-    """One index a row, by inverting the cumulative distribution."""
+def draw(probs: np.ndarray, rng) -> np.ndarray:
+    """One index (N,) for each row of probabilities (N, A), by inverting the cumulative distribution."""
     edges = probs.cumsum(-1)
     return np.minimum((rng.random((len(probs), 1)) * edges[:, -1:] >= edges).sum(-1), probs.shape[1] - 1)
