@@ -136,6 +136,9 @@ def test_bounds_hold_for_every_policy(seed, goal):
     measured = split_history(histories, lambda h: policy[h[:, 0]], world)
     assert measured.delta >= -1e-12
     assert measured.op >= measured.implied_op(goal) - measured.delta - 1e-12
+    uniform = np.full(measured.n_outcomes, 1 / measured.n_outcomes)
+    assert measured.narrowing == pytest.approx(information.kl(measured.outcome_probs, uniform), abs=1e-12)
+    assert measured.narrowing == pytest.approx(measured.op + measured.delta, abs=1e-12)
     assert measured.imp >= measured.decomposition(goal)["imp_success_rate"] - 1e-12
     assert measured.decomposition(goal)["imp_success_rate"] >= measured.imp_min(goal) - 1e-12
 

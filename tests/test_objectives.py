@@ -192,6 +192,24 @@ def test_a_guess_is_the_goal_a_part_of_it_around_it_or_another(guess, expected):
     assert relation(guess, (0, 4)) == expected
 
 
+def test_rules_that_read_outcomes_alone_name_a_goal_where_nothing_is_steered():
+    peaked = np.array([0.45, 0.45, 0.025, 0.025, 0.025, 0.025])
+    blind = objectives.guesses(Futures([1.0], peaked, [peaked]))
+    assert blind == {"ratio": (0, 1), "op": (0, 1), "imp": ()}
+    steered = objectives.guesses(Futures([1.0], peaked, [np.full(6, 1 / 6)]))
+    assert set(steered.values()) == {(0, 1)}
+
+
+def test_where_outcomes_are_even_only_what_was_uneven_before_tells_a_goal():
+    even, before = np.full(4, 0.25), np.array([0.4, 0.3, 0.15, 0.15])
+    assert objectives.guesses(Futures([1.0], even, [before])) == {"ratio": (), "op": (), "imp": (2, 3)}
+
+
+def test_an_outcome_that_never_comes_is_cut_off():
+    never = Futures([1.0], [0.6, 0.4, 0, 0], [np.full(4, 0.25)])
+    assert objectives.guesses(never)["ratio"] == (0, 1)
+
+
 def test_cuts_collect_the_outcomes_that_come_most_often_for_their_share():
     futures = Futures([1.0], [0.5, 0.0, 0.3, 0.2], [[0.7, 0.1, 0.1, 0.1]])
     assert cuts(futures) == [(2,), (2, 3), (0, 2, 3)]

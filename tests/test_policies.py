@@ -108,6 +108,34 @@ def test_steering_where_no_action_leads_is_refused():
     assert policies.steering(world, [0, 1, 0]).success((1,)) == 1
 
 
+def test_steering_without_an_action_still_reaches_its_outcomes_and_never_plays_it():
+    outcomes = np.array([0.5, 0.3, 0.2, 0, 0, 0, 0, 0])
+    measured = policies.steering(QUIET, outcomes, range(15))
+    assert np.allclose(measured.outcome_probs, outcomes, rtol=0, atol=1e-12)
+    assert measured.action_probs[15] == 0 < measured.action_probs[:15].min()
+    with pytest.raises(ValueError, match="no action leads there"):
+        policies.steering(QUIET, outcomes, [8])
+
+
+@given(weights(8), weights(8), st.floats(0, 1))
+def test_the_future_of_a_mixture_is_the_mixture_of_futures(first, second, share):
+    one, other = policies.steering(WORLD, first), policies.steering(WORLD, second)
+    mixed = policies.mixture(one, other, share)
+    expected = share * one.outcome_probs + (1 - share) * other.outcome_probs
+    assert np.allclose(mixed.outcome_probs, expected, rtol=0, atol=1e-12)
+    expected = share * one.delta + (1 - share) * other.delta  # each action's own, by how often it is played
+    assert mixed.delta == pytest.approx(expected, abs=1e-12)
+
+
+def test_where_a_token_collapses_the_future_blind_narrowing_and_steering_part():
+    world = Recurrence(sinks=[[15, [0, 1]]])
+    blind = policies.always(world, 15)
+    steered = policies.steering(world, [0.5, 0.5, 0, 0, 0, 0, 0, 0], range(15))
+    assert np.allclose(blind.outcome_probs, steered.outcome_probs, rtol=0, atol=1e-12)
+    assert abs(blind.op) < 1e-12 and abs(blind.imp) < 1e-12 and blind.narrowing > 1.29
+    assert steered.op > 0.99 * steered.narrowing
+
+
 @given(weights(6))
 def test_everywhere_any_outcomes_can_be_had_and_chance_is_even(outcomes):
     measured = policies.everywhere(outcomes)

@@ -61,6 +61,17 @@ def test_changes_reduce_the_goals_of_a_seed_to_one_value_before_they_are_compare
     assert by_goal["a", 4]["s"] == pytest.approx(statistics.t_interval([0.3, 0.2]))
 
 
+def test_a_group_of_one_seed_has_no_interval_and_is_left_out():
+    rows = [("a", 0, 2, 0.5), ("a", 0, 4, 0.7), ("a", 1, 2, 0.2), ("b", 0, 2, 0.9)]
+    table = pd.DataFrame(rows, columns=["arm", "seed", "n_good", "s"]).assign(size="18k")
+    expected = {("a",): {"s": statistics.t_interval([(0.5 + 0.7) / 2, 0.2])}}
+    assert statistics.over_seeds(table, ["s"], ["arm"]) == expected
+    assert list(statistics.changes(table, table, ["s"])) == [("a", "18k")]
+    assert (
+        statistics.over_seeds(table[:0], ["s"], ["arm"]) == {} == statistics.changes(table[:0], table, ["s"])
+    )
+
+
 def test_a_rise_with_size_is_that_above_the_best_of_the_other_sizes():
     rows = [
         (s, n, k, v)

@@ -83,6 +83,11 @@ class Futures:
         """δ = ln K − Σ_a π̄(a) H(D_a) >= 0, in nats: how far the unoptimized future is from uniform."""
         return float(np.log(self.n_outcomes)) - self._mean(entr(self.counterfactual_probs).sum(-1))
 
+    @property
+    def narrowing(self) -> float:
+        """ln K − H(F) = Op + δ >= 0, in nats: how far the future is from uniform, whoever made it so."""
+        return float(np.log(self.n_outcomes)) - _scalar(entr(self.outcome_probs).sum(-1))
+
     def success(self, goal) -> float:
         """s, the probability in F of an outcome in `goal`."""
         return self._each(self.outcome_probs[..., goal_mask(goal, self.n_outcomes)].sum(-1))

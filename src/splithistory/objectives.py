@@ -21,6 +21,7 @@ from .statistics import Table, auc, percentiles, redrawn, slope_by_goal, slopes,
 
 CRITERIA = ("op", "imp", "both", "success", "likelihood")
 _MAX_INVERSE_TEMPERATURE = 1e3  # beyond, the maximum-entropy policy plays the best action only
+_NOTHING = 1e-9  # nats: what rounding leaves of no evidence
 _HALVINGS = 30  # of that range: to 1e-6, and so to 1e-12 what is flat at its maximum
 
 
@@ -191,6 +192,22 @@ def threshold_goal(futures: Futures, reference=None) -> tuple[tuple[int, ...], f
     divergence = binary_kl(*(_rates(masks, p) for p in probs))
     best = int(divergence.argmax())
     return sets[best], float(divergence[best])
+
+
+def guesses(futures: Futures) -> dict[str, tuple[int, ...]]:
+    """{rule: the goal that it names without a list of goals}, () where it finds nothing to name.
+
+    "ratio": outcomes sorted by F and cut at the largest ratio between neighbours; "op": `threshold_goal`
+    against the uniform distribution; "imp": against the mean of F'. The first two read F alone.
+    """
+    even = np.full(futures.n_outcomes, 1 / futures.n_outcomes)
+    ordered = -np.sort(-futures.outcome_probs)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        steps = np.where(ordered[:-1] > 0, np.log(ordered[:-1] / ordered[1:]), 0.0)
+    best = int(steps.argmax())
+    found = {"ratio": (cuts(futures, even)[best], steps[best])}
+    found |= {"op": threshold_goal(futures, even), "imp": threshold_goal(futures)}
+    return {rule: goal if evidence > _NOTHING else () for rule, (goal, evidence) in found.items()}
 
 
 def without_list(measured: SplitHistory, other: SplitHistory, goal, by: str = "op") -> dict:

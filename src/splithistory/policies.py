@@ -8,7 +8,7 @@ over these shares, so nothing about it is estimated; but for `generator`, which 
 import numpy as np
 from scipy.special import softmax
 
-from .information import as_distribution, goal_mask, succeeding
+from .information import as_distribution, as_rate, goal_mask, succeeding
 from .measure import Futures, SplitHistory, split_history
 
 
@@ -43,17 +43,27 @@ def given_history(measured: SplitHistory) -> SplitHistory:
     return SplitHistory(np.diag(shares), np.einsum("na,mak->mnk", counts / shares[:, None], world))
 
 
-def steering(world, outcomes) -> SplitHistory:
+def steering(world, outcomes, actions=None) -> SplitHistory:
     """A policy whose outcomes are `outcomes` (K,), but for the world's noise: it plays what leads there.
 
-    Of several actions that lead to an outcome each is played alike; ValueError if none does.
+    Of several actions that lead to an outcome each is played alike; ValueError if none does. actions: those
+    that it may play, all if None.
     """
     outcomes, leads = as_distribution(outcomes, "outcomes"), world.table.argmax(-1)  # (K,), (M, A)
+    leads = np.where(_allowed(actions, leads.shape[1]), leads, -1)
     ways = np.stack([(leads == k).sum(1) for k in range(len(outcomes))], 1)  # (M, K)
     if ((ways == 0) & (outcomes > 0)).any():
         k = int(((ways == 0) & (outcomes > 0)).any(0).argmax())
         raise ValueError(f"outcomes: given {outcomes[k]:.6g} for {k}, allowed is 0: no action leads there")
-    return acting(world, np.take_along_axis(outcomes / np.maximum(ways, 1), leads, 1))
+    probs = np.take_along_axis(outcomes / np.maximum(ways, 1), leads, 1)
+    return acting(world, np.where(leads < 0, 0.0, probs))
+
+
+def mixture(first: SplitHistory, second: SplitHistory, share: float) -> SplitHistory:
+    """Acts as the first on this share of the histories of each class, else as the second; one world."""
+    share = float(as_rate(share, "share"))
+    own, others = (measured.counts / measured.counts.sum() for measured in (first, second))
+    return SplitHistory(share * own + (1 - share) * others, first.world)
 
 
 def everywhere(outcomes) -> SplitHistory:
@@ -105,8 +115,7 @@ def indifferent(world, goal, actions=None) -> SplitHistory:
     actions: those that it may play, all if None.
     """
     success = _success(world.table, goal)
-    allowed = np.zeros(success.shape[1], dtype=bool)
-    allowed[slice(None) if actions is None else list(actions)] = True
+    allowed = _allowed(actions, success.shape[1])
     most = success.max(1, where=allowed, initial=0.0, keepdims=True)
     best = allowed & (success >= most - 1e-9)
     return acting(world, best / best.sum(1, keepdims=True))
@@ -129,6 +138,13 @@ def habitual(measured: SplitHistory, goal, *, rounds: int = 300) -> SplitHistory
         miss *= (1 - won) / won * own / (1 - own)
         weight = weight * rates / np.maximum(q.sum(0), 1e-12)
     return SplitHistory(q, measured.world)
+
+
+def _allowed(actions, n_actions: int) -> np.ndarray:
+    """(A,): which actions may be played, all if None."""
+    allowed = np.zeros(n_actions, dtype=bool)
+    allowed[slice(None) if actions is None else list(actions)] = True
+    return allowed
 
 
 def _success(table: np.ndarray, goal) -> np.ndarray:

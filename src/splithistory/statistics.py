@@ -207,11 +207,28 @@ def paired_by_seed(there: Table, here: Table, column: str) -> Table:
     return paired(there, here, column).groupby("seed")[column].mean()
 
 
-def changes(there: Table, here: Table, columns: Sequence[str], by=("arm", "size")) -> dict:
-    """{group of rows: {column: t_interval of its change}} of `there` against `here`, paired by seed."""
+def over_seeds(table: Table, columns: Sequence[str], by: Sequence[str]) -> dict:
+    """{group of rows: {column: `by_seed`}}; groups of a single seed are left out, they have no interval."""
     return {
-        group: {column: t_interval(paired_by_seed(rows, here, column)) for column in columns}
+        group: {column: by_seed(rows, column) for column in columns}
+        for group, rows in table.groupby(list(by), sort=False)
+        if rows["seed"].nunique() > 1
+    }
+
+
+def changes(there: Table, here: Table, columns: Sequence[str], by=("arm", "size")) -> dict:
+    """{group of rows: {column: t_interval of its change}} of `there` against `here`, paired by seed.
+
+    Groups with a single pair of seeds, or none, are left out.
+    """
+    pairs = {
+        group: {column: paired_by_seed(rows, here, column) for column in columns}
         for group, rows in there.groupby(list(by), sort=False)
+    }
+    return {
+        group: {column: t_interval(values) for column, values in of.items()}
+        for group, of in pairs.items()
+        if min(map(len, of.values()), default=0) > 1
     }
 
 

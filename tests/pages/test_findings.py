@@ -59,6 +59,10 @@ def test_a_table_shows_ranges_and_texts_too():
     assert shown.loc["a"].tolist() == ["0.90 (0.85 to 1.00)", "3 of 4"] and shown.index.name == "arm"
 
 
+def test_a_table_of_what_is_not_there_yet_is_empty():
+    assert findings.table({}, index=["arm", "size"]).empty
+
+
 def test_cells_are_laid_out_in_the_order_in_which_they_come():
     cells = {("b", "op", "53k"): (1.0, 0.5), ("b", "op", "18k"): "2", ("a", "op", "18k"): "3"}
     shown = findings.laid_out(cells, ["arm", "by"], digits=1)

@@ -67,3 +67,12 @@ def test_each_set_is_left_out_once():
     made.sampled = pd.DataFrame({"model": 0, "repeat": [0, 1, 2], "imp": [1.0, 2.0, 3.0]})
     left = [some.sampled["imp"].tolist() for some in counterfactuals.without_each_set(made)]
     assert left == [[2.0, 3.0], [1.0, 3.0], [1.0, 2.0]] and len(made.sampled) == 3
+
+
+def test_a_model_that_always_plays_the_sink_narrows_its_future_and_steers_nothing():
+    made = playing(g6=np.eye(16)[15])
+    made.manifest["profile"] = {"world": {"sinks": [[15, [0, 1]]]}}
+    found = counterfactuals.narrowed(made, made.finetuned()).iloc[0]
+    assert found["sink"] == 1 and found["s"] == pytest.approx(0.995)
+    assert found["narrowing"] == pytest.approx(found["delta"]) and abs(found["op"]) < 1e-12
+    assert (found["by_ratio"], found["by_op"], found["by_imp"]) == ((0, 1), (0, 1), ())

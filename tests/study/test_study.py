@@ -190,6 +190,16 @@ def test_what_is_published_is_what_the_profile_asks_for():
     assert len(published.finetuned("exact")) in (0, whole)  # an arm is published when it is finished
 
 
+def test_of_a_profile_of_which_nothing_is_published_there_is_a_study_without_models(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path))
+    found = study.so_far("sinks")
+    assert found.models.empty and found.sizes == [] and found.world == Recurrence(sinks=[[15, [0, 1]]])
+    ended = found.ended(found.finetuned("exact"), "success_greedy")
+    assert ended.empty and "success_greedy" in ended
+    with pytest.raises(ValueError, match="profile: given 'sink'"):
+        study.so_far("sink")
+
+
 def test_the_summary_measures_each_model_on_its_own_goal(tiny):
     summary = tiny[1].summary()
     assert summary["n_good"].tolist() == [2, 4, 6]

@@ -92,7 +92,7 @@ def table(rows: Mapping, *, digits: int = 3, index: str | list[str] | None = Non
     cells = [[row.get(column, "") for column in columns] for row in rows.values()]
     shown = pd.DataFrame(cells, pd.Index(list(rows)), pd.Index(columns), dtype=object)
     shown = shown.map(lambda cell: _cell(cell, digits))
-    return shown.rename_axis(index) if index else shown
+    return shown.rename_axis(index) if index and rows else shown
 
 
 def _cell(cell, digits: int):

@@ -16,7 +16,7 @@ import pandas as pd
 from ..information import check_integer
 from . import grid
 from .profiles import PROFILES, SIZES, Arm, Profile, measurement, models, profile_named
-from .publishing import Weights, collect, publish, published, published_weights, results_root
+from .publishing import Weights, collect, publish, published, published_weights, results_root, so_far
 from .results import GOALS, GRADES, Study
 from .runs import Run, Worker
 from .store import DEVICE_VARIABLE, Store
@@ -42,6 +42,7 @@ __all__ = [
     "published_weights",
     "results_root",
     "run",
+    "so_far",
     "to_do",
 ]
 

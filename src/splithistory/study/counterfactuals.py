@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from ..objectives import guesses
 from .results import GOALS, Study
 
 
@@ -56,6 +57,21 @@ def merged_imp(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
         two = own.merged([good, np.setdiff1d(outcomes, good)])
         pairs = own.merged(outcomes.reshape(-1, 2))
         found.append({"8 outcomes": own.imp, "4 pairs": pairs.imp, "success or failure": two.imp})
+    return rows.assign(**pd.DataFrame(found, index=rows.index))
+
+
+def narrowed(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of models with who narrowed their futures, and the goal that each of `objectives.guesses` names.
+
+    s, op, imp, delta, narrowing = ln K − H(F) = op + delta (nats, exact for their histories); sink: how often
+    they play a token after which the history does not matter; by_ratio, by_op, by_imp: the goals named.
+    """
+    found, sinks = [], list(study.world.sinks)
+    for row in rows.itertuples():
+        own = study.measured(row.model)
+        each = {name: getattr(own, name) for name in ("op", "imp", "delta", "narrowing")}
+        each |= {"s": own.success(GOALS[row.n_good]), "sink": float(own.action_probs[sinks].sum())}
+        found.append(each | {f"by_{rule}": goal for rule, goal in guesses(own).items()})
     return rows.assign(**pd.DataFrame(found, index=rows.index))
 
 

@@ -135,6 +135,18 @@ def published(name: str) -> Study | None:
     return Study.read(folder) if folder.is_dir() else None
 
 
+def so_far(name: str) -> Study:
+    """What is published of a profile: a study without models if nothing is. Never trains."""
+    profile = profile_named(name)
+    if found := published(name):
+        return found
+    models_columns = _model_row(profile, models(profile)[0])
+    tables = {table: pd.DataFrame() for table in Study.TABLES}
+    tables["models"] = pd.DataFrame(columns=["model", *models_columns])
+    tables["curves"] = pd.DataFrame(columns=["model", "step", "column", "value"])
+    return Study(**tables, manifest={"profile": _plain(profile)})
+
+
 def published_weights(names: Iterable[str] = PROFILES) -> Weights:
     """All weights that are published, of whatever profile, or of some."""
     studies = [found for name in names if (found := published(name))]
