@@ -26,7 +26,7 @@ calibration
 training
 study.store study.grid
 study.results
-study.counterfactuals
+study.counterfactuals study.selfreports
 study.measuring
 study.runs
 study.profiles

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from splithistory import Recurrence, information, shortcuts
+from splithistory import Recurrence, SplitHistory, information, policies, shortcuts
 
 WORLD = Recurrence()
 HISTORIES = WORLD.histories(4000, 20, seed=1)
 
 
-def by_hand(history, pairs):
+def by_hand(history, pairs, interventions=()):
     """P(x) after one history, products multiplied out modulo 17, all of them equally likely before."""
+    random = [*interventions, *4 * [0.0]]
     tells = np.full((17, 8), 0.02 / 8)
     tells[np.arange(17), np.arange(17) % 8] += 0.98
     found = np.zeros(8)
@@ -19,15 +20,50 @@ def by_hand(history, pairs):
         for lag in range(1, pairs + 1):
             enters, leaves = int(history[-lag]), int(history[-lag - 16])
             earlier = earlier * (leaves + 1) * pow(enters + 1, -1, 17) % 17
-            likely *= tells[earlier, enters % 8]
+            likely *= (1 - random[lag - 1]) * tells[earlier, enters % 8] + random[lag - 1] / 8
         found += likely * tells[product]
     return found / found.sum()
 
 
+@pytest.mark.parametrize("interventions", [(), (1.0,), (0.3, 0.0, 0.3)])
 @pytest.mark.parametrize("pairs", [0, 1, 3])
-def test_a_reader_of_pairs_follows_bayes_rule(pairs):
-    found = shortcuts.next_token(WORLD, HISTORIES[:20], pairs, prior=False)
-    assert found == pytest.approx(np.array([by_hand(row, pairs) for row in HISTORIES[:20]]), abs=1e-12)
+def test_a_reader_of_pairs_follows_bayes_rule(pairs, interventions):
+    few = HISTORIES[:20]
+    found = shortcuts.next_token(WORLD, few, pairs, prior=False, interventions=interventions)
+    expected = [by_hand(row, pairs, interventions) for row in few]
+    assert found == pytest.approx(np.array(expected), abs=1e-12)
+
+
+STEERING = policies.indifferent(WORLD, (0, 4), actions=range(8, 16))  # the odd token that is best for two
+
+
+def said(pairs, **known):
+    """What a reader says of the policy that steers."""
+    return SplitHistory(STEERING.counts, shortcuts.answers(WORLD, HISTORIES, pairs, **known))
+
+
+def test_answers_are_the_mean_over_the_histories_of_a_class_and_stand_where_the_worlds_do():
+    table = shortcuts.answers(WORLD, HISTORIES, 2)
+    alike = HISTORIES[WORLD.classes(HISTORIES) == 5]
+    after = np.column_stack([alike, np.full(len(alike), 11)])
+    assert table[5, 11] == pytest.approx(shortcuts.next_token(WORLD, after, 2, prior=False).mean(0))
+    assert table.shape == WORLD.table.shape and table.sum(-1) == pytest.approx(np.ones((16, 16)))
+
+
+def test_a_reader_of_one_pair_takes_an_action_for_evidence_and_says_the_policy_widens_the_future():
+    assert said(1).op < -0.1 and STEERING.op > 0.4
+    assert said(1, interventions=[1.0]).op == pytest.approx(0, abs=1e-12)  # of a cause alone it knows nothing
+
+
+@pytest.mark.parametrize("pairs", [2, 3])
+def test_who_takes_the_action_for_a_cause_comes_nearer_the_truth(pairs):
+    assert said(pairs).op < said(pairs, interventions=[1.0]).op - 0.01 < STEERING.op
+
+
+def test_a_class_without_history_is_named():
+    some = HISTORIES[WORLD.classes(HISTORIES) != 7]
+    with pytest.raises(ValueError, match="histories: none of class 7"):
+        shortcuts.answers(WORLD, some, 1)
 
 
 def test_a_reader_of_nothing_knows_the_shares_and_one_of_everything_the_world():
@@ -58,3 +94,8 @@ def test_sets_of_windows_count_alike_and_their_errors_are_independent():
 def test_tokens_that_do_not_hold_the_pairs_are_named():
     with pytest.raises(ValueError, match=r"tokens: shape \(4000, 20\), allowed is \(N, T >= 21\)"):
         shortcuts.next_token(WORLD, HISTORIES, 5)
+
+
+def test_an_intervention_that_is_no_probability_is_named():
+    with pytest.raises(ValueError, match="interventions: "):
+        shortcuts.next_token(WORLD, HISTORIES, 1, interventions=[1.2])

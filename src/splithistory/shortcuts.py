@@ -3,21 +3,34 @@
 Floor 2: a world is a Recurrence. Let G be the product that determines the next token. One step later a token
 has entered its window and one has left, G' = G (s_t + 1) / (s_{t−w} + 1), and s_t tells G but for noise and
 the reduction modulo K. A reader of n such pairs of lags (1 and w + 1, ..., n and w + n) knows G from them by
-Bayes' rule. All in discrete logarithms, where products are sums.
+Bayes' rule. All in discrete logarithms, where products are sums. A reader of the sequence takes the last
+token for evidence of G; one that knows it for an intervention takes it for a cause alone.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import softmax
 
-from .information import check_integer
+from .information import as_rate, check_integer
 from .statistics import Interval
 
 
-def next_token(world, tokens, pairs: int = 0, *, known: int = 1, prior: bool = True) -> np.ndarray:
+def next_token(
+    world,
+    tokens,
+    pairs: int = 0,
+    *,
+    known: int = 1,
+    prior: bool = True,
+    interventions: Sequence[float] = (),
+) -> np.ndarray:
     """Probabilities (N, K) of the next token mod K, read from pairs; tokens (N, T >= w + pairs).
 
     known: the reader also knows the logarithm of G modulo this (1: nothing, q − 1: all of it), so G up to a
-    subgroup; prior: it knows how often each product comes up in these tokens, else all are alike.
+    subgroup; prior: it knows how often each product comes up in these tokens, else all are alike;
+    interventions: how likely each token, from the last one back, is not the sequence's but uniformly random,
+    which tells nothing of G (those further back: never).
     """
     tokens = np.asarray(tokens)
     if tokens.shape[1] < world.window + check_integer("pairs", pairs, 0):
@@ -25,9 +38,11 @@ def next_token(world, tokens, pairs: int = 0, *, known: int = 1, prior: bool = T
     order, tells = world.modulus - 1, world.table[:, 0]  # token 0 multiplies by one: P(x | logarithm of G)
     logs, now = world.logs[tokens].astype(int), np.arange(order)
     belief, earlier = np.zeros((len(tokens), order)), now[None]
+    random = dict(enumerate(as_rate(interventions, "interventions"), 1))  # by lag
     for lag in range(1, pairs + 1):  # `earlier`: what G must have been before these tokens
         earlier = (earlier - (logs[:, -lag] - logs[:, -lag - world.window])[:, None]) % order
-        belief += _log(tells[earlier, tokens[:, -lag, None] % world.alphabet])
+        likely = tells[earlier, tokens[:, -lag, None] % world.alphabet]
+        belief += _log(likely + random.get(lag, 0.0) * (1 / world.alphabet - likely))
     end = tokens.shape[1] - pairs
     start = logs[:, end - world.window : end].sum(1) % order
     if prior:
@@ -48,6 +63,22 @@ def cross_entropy(world, sets, pairs: int = 0, *, known: int = 1) -> Interval:
         means.append(losses.mean())
         errors.append(losses.std() / np.sqrt(len(losses)))
     return float(np.mean(means)), float(1.96 * np.linalg.norm(errors) / len(errors))
+
+
+def answers(world, histories, pairs: int, *, interventions: Sequence[float] = ()) -> np.ndarray:
+    """What a reader of pairs expects after each action, mean over the histories of each class: (M, A, K).
+
+    histories: (N, T). The table stands where the world's does: SplitHistory(counts, answers) is what the
+    reader says of a policy, exact where the policy looks at the class alone. interventions: as in
+    `next_token`, the action first. ValueError if a class has no history.
+    """
+    classes, (n_classes, n_actions, _) = world.classes(histories), world.table.shape
+    shares = np.eye(n_classes)[:, classes]  # (M, N)
+    if not (sizes := shares.sum(1, keepdims=True)).all():
+        raise ValueError(f"histories: none of class {int(sizes.argmin())}, allowed is at least one of each")
+    pasts = [np.column_stack([histories, np.full(len(histories), a)]) for a in range(n_actions)]
+    told = [next_token(world, past, pairs, prior=False, interventions=interventions) for past in pasts]
+    return np.stack([shares @ each / sizes for each in told], 1)
 
 
 def _log(probs: np.ndarray) -> np.ndarray:
