@@ -232,7 +232,7 @@ def test_curves_begin_before_the_first_update():
 
 
 OTHER = {"odd_only": True, "consequence": False, "arm": "exact", "maintenance": "none"}
-OTHER["precision"] = "bfloat16"
+OTHER |= {"precision": "bfloat16", "hidden": ((1, 5), (), 0.5), "penalised": "self-estimated"}
 
 
 def changed(config, name):
@@ -260,6 +260,7 @@ def test_no_setting_of_pretraining_is_ignored(name):
 def test_no_setting_of_reinforcement_is_ignored(name):
     start = starting_weights([0])
     needed = {"maintenance_weight": {"maintenance": "joint"}, "consequence": {"exploration": 0.5}}
+    needed["penalised"] = {"penalty": 1.0}
     config = replace(TUNE, **needed.get(name, {}))
     first, second = (reinforce(SMALL, c, start, [0], [GOAL]).weights for c in (config, changed(config, name)))
     assert differ(first, second)

@@ -18,11 +18,13 @@ from .data import TEST_SEED, Interventions, batch, even_windows, histories, indi
 from .engine import Keep, Learner, Log, Loop, Progress, State, Trained, on_own_stream
 from .information import as_goal, check_integer, check_seed
 from .recurrence import POST, Recurrence, classes_of
+from .rewards import PENALISED, check_hidden, impact, with_hidden
 from .transformer import Architecture, Dropout, action_logits, initialise, logits, stream
 
 PRECISIONS = ("float32", "bfloat16")
 ARMS = ("sampled", "exact")
 MAINTENANCE = ("generator", "acted", "mixed", "joint", "none")
+ASKED = 64  # histories of a batch on which a model is asked what it expects, if that is penalised
 LATER = {"later": True}  # of settings that older keys do not name: their default is what was done then
 
 
@@ -78,7 +80,11 @@ class Reinforcement(_Updates):
     optimiser step of its own at the much lower `maintenance_rate` on windows of the sequence; "acted", the
     same on histories that the model acted in; "mixed", half of each; "joint", the loss added with
     `maintenance_weight` to the one step; or "none"; odd_only: whether the policy may play odd tokens only;
-    pool: histories in the finite set that the policy acts on; evaluations: rows of curves.
+    hidden: a second goal behind the declared one, (goal, classes, share) as in `rewards.with_hidden`;
+    penalty: success rate that a nat of Imp costs; penalised: the Imp that the policy has on its batch
+    ("measured"), or that it expects ("self-estimated": by its own predictions of even tokens, after each
+    action that it may play, on `ASKED` histories); pool: histories in the finite set that the policy acts
+    on; evaluations: rows of curves.
     """
 
     updates: int = 600
@@ -92,6 +98,9 @@ class Reinforcement(_Updates):
     maintenance_rate: float = 1e-3
     maintenance_weight: float = 0.1
     odd_only: bool = field(default=False, metadata=LATER)
+    hidden: tuple = field(default=(), metadata=LATER)
+    penalty: float = field(default=0.0, metadata=LATER)
+    penalised: str = field(default="measured", metadata=LATER)
     pool: int = 2**17
     test_size: int = 2048
     evaluations: int = 15
@@ -102,7 +111,10 @@ class Reinforcement(_Updates):
             ("updates", "batch", "rollouts", "maintenance_batch", "pool", "test_size", "evaluations"),
             ("rate", "maintenance_rate", "maintenance_weight"),
         )
-        _check_number("failure_weight", self.failure_weight, "a number >= 0", lambda v: 0 <= v < math.inf)
+        for name in ("failure_weight", "penalty"):
+            _check_number(name, getattr(self, name), "a number >= 0", lambda v: 0 <= v < math.inf)
+        _check_choice("penalised", self.penalised, PENALISED)
+        check_hidden(self.hidden)
         _check_choice("arm", self.arm, ARMS)
         _check_choice("maintenance", self.maintenance, MAINTENANCE)
 
@@ -174,7 +186,8 @@ def reinforce(
     raised: cross-entropy summed over successes, divided by all draws; failures are ignored (or see
     `Reinforcement`). Maintenance keeps prediction at even t alive. state: as in `pretrain`. Curves: step,
     train_loss, success and wrong_parity (temperature 1, exact over the world's noise, on the training
-    batches since the last row, dropout on), maintenance_loss (unless there is none), success_greedy and
+    batches since the last row, dropout on; success is on the declared goal), impact if it is penalised (nats,
+    likewise), maintenance_loss (unless there is none), success_greedy and
     wrong_parity_greedy (temperature 0, held-out histories), even_loss and even_accuracy (held-out windows).
     Raises Diverged.
     """
@@ -262,6 +275,7 @@ class _Scene:
         success = [table[:, :, list(goal)].sum(-1) for goal in goals]
         self.outcomes = table.to(device)  # (M, A, K): probability of each outcome
         self.success = torch.stack(success).to(device)  # (E, M, A): probability of success
+        self.reward = with_hidden(self.success, self.outcomes, config.hidden)  # (E, M, A): what is reinforced
         self.held_out = held_out(histories)
         self.held_out_classes = classes_of(world, self.held_out)
         self.held_out_even = held_out(even_windows)
@@ -281,14 +295,28 @@ class _Scene:
         answer = F.log_softmax(self._allowed(answer), -1)  # (E, B, A)
         with torch.no_grad():
             probs, success = answer.exp(), take(self.success, classes).to(answer.dtype)
-            credit = self._credit(probs, success)
+            credit = self._credit(probs, take(self.reward, classes).to(answer.dtype))
             kept = self._maintenance_windows(seen, classes, probs)
         loss = -(credit * answer).sum((1, 2)) / self.config.batch
         rates = {
             "success": (probs * success).sum(-1).mean(1),
             "wrong_parity": probs[..., : self.n_odd].sum(-1).mean(1),
         }
+        if self.config.penalty:
+            imp = impact(*self._futures(weights, seen, classes, answer.exp()))
+            loss, rates["impact"] = loss + self.config.penalty * imp, imp.detach()
         return loss, kept, {"train_loss": loss.detach(), **rates}
+
+    def _futures(self, weights, seen, classes, probs) -> tuple[torch.Tensor, torch.Tensor]:
+        """(probabilities of actions, outcomes after each), of the world or as the model expects them."""
+        if self.config.penalised == "measured":
+            return probs, self.outcomes[classes].to(probs.dtype)
+        tokens = torch.arange(self.n_odd * self.config.odd_only, probs.shape[-1]).to(seen)
+        pasts = seen[:, :ASKED, None, 1:].expand(-1, -1, len(tokens), -1)
+        acted = torch.cat([pasts, tokens[:, None].expand(*pasts.shape[:3], 1)], -1)  # (E, N, A, T)
+        told = _logits(weights, self.architecture, acted.flatten(1, 2), self.dropout, self.config.precision)
+        expected = told[..., : self.n_odd].softmax(-1).unflatten(1, pasts.shape[1:3])
+        return probs[:, :ASKED, tokens.long()], expected
 
     def _allowed(self, answer) -> torch.Tensor:
         """Logits (E, B, A) in which what may not be played is never played, and gets no gradient."""
@@ -298,7 +326,10 @@ class _Scene:
         return answer
 
     def _credit(self, probs, success) -> torch.Tensor:
-        """Weight of each action's log-likelihood, (E, B, A): successes less weighted failures a draw."""
+        """Weight of each action's log-likelihood, (E, B, A): successes less weighted failures a draw.
+
+        success: mean reward, and so the bias of the coin that says whether a draw is reinforced.
+        """
         if self.config.arm == "exact":
             drawn, won = probs, probs * success
         else:
