@@ -251,3 +251,12 @@ def test_habitual_keeps_success_and_habits_and_is_itself_where_there_is_nothing_
 def test_what_is_no_policy_is_refused(make, message):
     with pytest.raises((ValueError, IndexError), match=message):
         make()
+
+
+def test_a_policy_that_steers_back_has_the_op_of_the_first_with_the_other_sign():
+    first, second = policies.undone()
+    assert first.op == pytest.approx(np.log(8), abs=1e-12) == -second.op
+    assert np.array_equal(first.outcome_probs, np.eye(8)[0]) and first.delta == pytest.approx(0, abs=1e-12)
+    assert second.outcome_probs == pytest.approx(np.full(8, 1 / 8)) and second.imp == np.inf
+    idle = policies.undone(undoes=False)[1]
+    assert (idle.op, idle.imp) == pytest.approx((0, 0), abs=1e-12)

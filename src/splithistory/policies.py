@@ -77,6 +77,18 @@ def everywhere(outcomes) -> SplitHistory:
     return SplitHistory(outcomes[result] / n, np.eye(n)[result])
 
 
+def undone(undoes: bool = True) -> tuple[SplitHistory, SplitHistory]:
+    """A policy that steers every history to outcome 0, and one after it that steers back, with −Op.
+
+    The second acts in the world that the first leaves: at outcome 0, whatever the history, which the second
+    knows; its action a leads to outcome a. undoes: whether it restores the history's own outcome, or leaves
+    things as they are.
+    """
+    n, each = 8, np.eye(8)
+    acts = each if undoes else np.tile(each[0], (n, 1))
+    return everywhere(each[0]), SplitHistory(acts, np.tile(each, (n, 1, 1)))
+
+
 def pictures(goal, n_outcomes: int, success: float, leaning, reaching=None) -> dict[str, np.ndarray]:
     """Four ways to succeed equally often, as outcomes (K,): the post's pictures, for as many good as bad.
 

@@ -6,6 +6,7 @@ import pytest
 from test_results import bare
 
 from splithistory import Recurrence
+from splithistory.information import entropy, kl
 from splithistory.study import GOALS, counterfactuals
 
 WORLD = Recurrence()
@@ -44,12 +45,34 @@ def test_models_are_compared_with_every_future_and_with_their_own_mixture_if_ask
     made = playing(g2=ODD, g4=NINE)
     rows = made.finetuned()
     found = counterfactuals.compared(made, rows, mixture=True)
-    assert len(found) == 2 * 13 and found["future"].iloc[[0, -1]].tolist() == ["split history", "own mixture"]
+    assert len(found) == 2 * 14 and found["future"].iloc[[0, -1]].tolist() == ["split history", "own mixture"]
     plain = counterfactuals.compared(made, rows)
     pd.testing.assert_frame_equal(plain, found[found["future"] != "own mixture"].reset_index(drop=True))
     of_nine = found[found["n_good"] == 4].set_index("future")
     same = of_nine.loc[["split history", "own mixture", "token 9"], ["op", "imp"]]
     assert np.allclose(same, 0, atol=1e-12)
+
+
+def test_who_does_nothing_leaves_the_future_to_the_tokens_before():
+    made = playing(g2=ODD)
+    found = counterfactuals.compared(made, made.finetuned()).set_index("future").loc["do nothing"]
+    assert WORLD.logs[0] == 0  # its factor is 1
+    shares = np.arange(1, 17) / np.arange(1, 17).sum()  # of the classes in `playing`
+    left_alone = shares @ WORLD.table[:, 0]
+    reached = made.measured(found["model"]).outcome_probs
+    assert found["imp"] == pytest.approx(kl(reached, left_alone), abs=1e-12)
+    assert found["op"] == pytest.approx(entropy(left_alone) - entropy(reached), abs=1e-12)
+
+
+def test_op_is_called_the_evenness_of_outcomes_only_where_the_comparison_does_not_move():
+    delta, op = np.full(5, 0.01), np.linspace(0.1, 0.5, 5)
+    still = pd.DataFrame({"op": op, "imp": 2 * op, "delta": delta})
+    found = counterfactuals.evenness(still)
+    assert found["with_even"] == pytest.approx(1) and found["with_imp"] == pytest.approx(1)
+    assert (found["n"], found["delta_low"], found["delta_high"]) == (5, 0.01, 0.01)
+    assert (found["op_span"], found["imp_apart"]) == pytest.approx((0.4, 0.5))
+    moving = counterfactuals.evenness(still.assign(delta=[0.5, 0.0, 0.4, 0.1, 0.0], imp=op[[4, 0, 3, 1, 2]]))
+    assert moving["with_even"] < 0.5 and abs(moving["with_imp"]) < 0.5
 
 
 def test_impact_seen_as_success_or_failure_is_what_the_success_rates_have():

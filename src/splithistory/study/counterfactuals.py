@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from ..measure import Futures
 from ..objectives import guesses
 from .results import GOALS, Study
 
@@ -15,16 +16,38 @@ from .results import GOALS, Study
 def compared(study: Study, rows: pd.DataFrame, *, mixture: bool = False) -> pd.DataFrame:
     """Op and Imp of models against each of `Study.comparison_futures`: a row a model and future.
 
-    mixture: also against "own mixture", where the futures of the model's own actions are mixed before they
-    are compared.
+    And against "do nothing": token 0, which the sequence never has at an odd position and whose factor in
+    the product is 1. mixture: also against "own mixture", where the futures of the model's own actions are
+    mixed before they are compared.
     """
     found = []
     for row in rows[["model", "n_good", "seed", "size"]].to_dict("records"):
         futures = study.comparison_futures(row["model"])
+        own = futures["split history"]
+        futures["do nothing"] = Futures([1.0], own.outcome_probs, own.counterfactual_probs[:1])
         if mixture:
-            futures["own mixture"] = futures["split history"].mixed()
+            futures["own mixture"] = own.mixed()
         found += [row | {"future": name, "op": f.op, "imp": f.imp} for name, f in futures.items()]
     return pd.DataFrame(found)
+
+
+def evenness(rows: pd.DataFrame) -> dict[str, float]:
+    """How much of Op the outcomes F alone tell, over rows of measured models (op, imp, delta in nats).
+
+    By the definition of δ, Op = ln K − H(F) − δ: delta_low and delta_high are its ends over the models,
+    op_span the range of Op; with_even, with_imp: correlation of Op with ln K − H(F), which needs no
+    counterfactual, and with Imp; imp_apart: the greatest |Op − Imp|.
+    """
+    op, imp, delta = (rows[name].to_numpy(float) for name in ("op", "imp", "delta"))
+    return {
+        "n": len(rows),
+        "delta_low": delta.min(),
+        "delta_high": delta.max(),
+        "op_span": np.ptp(op),
+        "with_even": np.corrcoef(op, op + delta)[0, 1],
+        "with_imp": np.corrcoef(op, imp)[0, 1],
+        "imp_apart": np.abs(op - imp).max(),
+    }
 
 
 def success_parts(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
