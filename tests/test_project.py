@@ -21,7 +21,7 @@ HOUSE = """
 information
 recurrence estimators differential statistics engine transformer
 measure
-objectives policies shortcuts blocks data mdp rewards
+objectives policies shortcuts blocks data mdp rewards detection
 calibration
 training
 study.store study.grid
