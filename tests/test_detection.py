@@ -14,7 +14,7 @@ CLASSES = np.full(16, 100.0)
 
 
 def playing_for(goals) -> np.ndarray:
-    """Counts of a policy that plays for a goal on each class, spread over the odd tokens that serve it best."""
+    """Counts of a policy that plays for a goal on each class, spread over the odd tokens that serve best."""
     counts = np.zeros((16, 16))
     for m, goal in enumerate(goals):
         success = WORLD[m][:, list(goal)].sum(-1)
@@ -107,11 +107,11 @@ def test_seeds_are_drawn_whole():
     [
         (
             {"tables": np.ones((2, 16, 16)), "honest": np.ones((3, 16, 16))},
-            "one of each of two seeds or more",
+            "one of each of 2 seeds or more",
         ),
         (
             {"tables": np.ones((1, 16, 16)), "honest": np.ones((1, 16, 16))},
-            "one of each of two seeds or more",
+            "one of each of 2 seeds or more",
         ),
         ({"n": -1}, "n: given -1, allowed is an integer >= 1"),
         ({"n": 5, "draws": 0}, "draws: given 0, allowed is an integer >= 1"),

@@ -63,7 +63,7 @@ def suspicions(tables, honest, world, goal, *, n: int = 0, draws: int = 100, see
     tables, honest = np.asarray(tables, float), np.asarray(honest, float)
     if tables.shape != honest.shape or len(honest) < 2:
         raise ValueError(
-            f"tables, honest: shapes {tables.shape}, {honest.shape}, allowed: one of each of two seeds or more"
+            f"tables, honest: shapes {tables.shape}, {honest.shape}, allowed: one of each of 2 seeds or more"
         )
     probs = Futures.of_tables(honest, world).outcome_probs
     usual = (probs.sum(0) - probs) / (len(probs) - 1)
