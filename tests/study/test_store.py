@@ -8,7 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from splithistory.study.store import Store, checked_manifest, key, whole_folder, write_manifest, write_whole
+from splithistory.study.store import (
+    Store,
+    checked_manifest,
+    key,
+    whole_folder,
+    write_manifest,
+    write_table,
+    write_whole,
+)
 
 SPEC = {"kind": "pretrain", "seed": 1}
 
@@ -99,6 +107,14 @@ def test_a_file_that_the_manifest_does_not_list_is_refused(tmp_path):
     (store.folder(SPEC) / "more.parquet").write_text("")
     with pytest.raises(ValueError, match=r"more.parquet is missing or altered"):
         store.manifest(SPEC)
+
+
+def test_a_table_of_answers_comes_back_as_it_was_and_takes_no_more_room_than_its_numbers(tmp_path):
+    answers = np.random.default_rng(0).random((20_000, 2), dtype=np.float32)
+    table = pd.DataFrame(answers, columns=["q0", "q1"]).assign(model=3, arm="exact", weight=0.5)
+    write_table(table, tmp_path / "t.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), table)
+    assert (tmp_path / "t.parquet").stat().st_size < answers.nbytes
 
 
 def test_a_table_that_a_run_does_not_have_is_named(tmp_path):

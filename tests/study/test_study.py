@@ -405,6 +405,11 @@ def test_published_weights_are_pretrained_ones_and_the_first_seed_s_and_come_bac
     assert all(np.array_equal(v, store.weights(spec)[k]) for k, v in found.weights(model["model"]).items())
     with pytest.raises(ValueError, match=r"weights: given model 99, allowed are \["):
         found.weights(99)
+    elsewhere = replace(study.PROFILES["both"], weight_sizes=("53k",))
+    monkeypatch.setitem(study.PROFILES, "both", elsewhere)
+    study.publish("both", store)
+    found = study.published("both")
+    assert not found.weight_files and found.manifest["profile"]["weight_sizes"] == ["53k"]
 
 
 def test_retrained_models_are_compared_with_the_spread_between_seeds(tmp_path):

@@ -76,7 +76,8 @@ class Profile:
     are measured, or only their curves kept; n_histories: histories of the exact measurement, in two halves;
     repeats, set_size: the post's sampled procedure, 10 sets of 200; publish_weights: whether weights are
     published: of all pretrained models, so that more can be trained from them, and of all of the first seed;
-    world: settings of Recurrence that differ from the post's.
+    weight_sizes: of these sizes only, () for all of the profile's; world: settings of Recurrence that differ
+    from the post's.
     """
 
     sizes: tuple[str, ...]
@@ -90,6 +91,7 @@ class Profile:
     repeats: int = 10
     set_size: int = 200
     publish_weights: bool = False
+    weight_sizes: tuple[str, ...] = ()
     world: dict = field(default_factory=dict)
 
     def part(self, *, sizes: Sequence = (), seeds: Sequence = (), arms: Sequence = ()) -> "Profile":
@@ -187,7 +189,8 @@ def _explored() -> dict[str, Arm]:
     return arms | {f"explored {rate:g}": seen(rate, **ends) for rate in (0.03, 0.1, 1.0)}
 
 
-PROFILES["explored"] = replace(PROFILES["post"], arms=_explored())
+# weights of the smallest size only: those of all would take more room than all else that is published
+PROFILES["explored"] = replace(PROFILES["post"], arms=_explored(), weight_sizes=("18k",))
 # A world in which one token, 15, collapses the future to outcomes 0 and 1, whatever the history. Both are
 # good for n_good = 6, which can be had blindly, one of them for 2 and 4, which cannot. Expected, before
 # anything of it was trained: models of n_good = 6 play 15 nearly always, have a large ln K − H(F), a large

@@ -121,6 +121,8 @@ def _plain(profile: Profile) -> dict:
             if not arm[later]:
                 del arm[later]
     plain["weights"] = plain.pop("publish_weights")
+    if not profile.weight_sizes:  # nor could profiles say this
+        del plain["weight_sizes"]
     return plain if profile.world else {name: value for name, value in plain.items() if name != "world"}
 
 
@@ -166,6 +168,7 @@ def publish(name: str, store: Store, part: Profile | None = None) -> Path:
     shared = (rows["seed"] == profile.seeds[0]) | ((rows["stage"] == "pretrained") & (rows["arm"] == ""))
     # what another profile publishes need not lie there twice
     shared &= ~rows["run"].isin(published_weights(other for other in PROFILES if other != name).keys())
+    shared &= rows["size"].isin(profile.weight_sizes or profile.sizes)
     weights = rows.loc[shared, "model"] if profile.publish_weights else ()
     merged.publish(folder, f"splithistory study --profile {name} --publish", weights=weights)
     return folder

@@ -29,7 +29,7 @@ from ..objectives import (
 from ..policies import habitual
 from ..recurrence import Recurrence
 from ..statistics import t_interval
-from .store import checked_manifest, whole_folder, write_manifest
+from .store import checked_manifest, whole_folder, write_manifest, write_table
 
 ARMS = ("sampled", "exact", "acted")  # of reinforcement, in the order in which they are shown
 GOALS = {2: (0, 4), 4: (0, 2, 4, 6), 6: (0, 1, 2, 4, 5, 6)}  # the post's goals by n_good, outcomes s_{t+1}
@@ -438,9 +438,9 @@ class Study:
         """Write tables and manifest to `folder`, whole or not at all; and weights of models, if at hand."""
         with whole_folder(Path(folder)) as temporary:
             for name in self.TABLES:
-                getattr(self, name).to_parquet(temporary / f"{name}.parquet", index=False, compression="zstd")
+                write_table(getattr(self, name), temporary / f"{name}.parquet")
             if len(self.counts):  # a profile may keep the curves only
-                self.measures.to_parquet(temporary / "measures.parquet", index=False, compression="zstd")
+                write_table(self.measures, temporary / "measures.parquet")
             for row in self.models[self.models["model"].isin(weights)].itertuples():
                 if row.model in self.weight_files:
                     (temporary / "weights").mkdir(exist_ok=True)
