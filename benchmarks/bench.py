@@ -16,6 +16,7 @@ from statistics import geometric_mean, median
 from subprocess import CalledProcessError
 from tempfile import TemporaryDirectory
 
+import directed
 import exact
 import jacobian
 import torch
@@ -42,7 +43,8 @@ class Settings:
     sizes: models that train; rounds: turns that each competitor gets; seconds: length of one turn of
     training; windows: training set; peak_seconds: time for each matrix size; histories: for the exact
     measure; pairs: histories of which all pairs are taken for the post's procedure; widths, depths: of the
-    residual blocks whose differential measures are timed; profile: the study that a GPU does whole.
+    residual blocks whose differential measures are timed; states, worlds: of the random worlds in which
+    goal-directedness is; profile: the study that a GPU does whole.
     """
 
     sizes: tuple[str, ...] = ("18k", "53k", "144k", "402k")
@@ -54,6 +56,8 @@ class Settings:
     pairs: int = 2000
     widths: tuple[int, ...] = jacobian.WIDTHS
     depths: tuple[int, ...] = jacobian.DEPTHS
+    states: int = 150
+    worlds: int = 100
     profile: str = "post"
 
 
@@ -67,6 +71,8 @@ QUICK = Settings(
     pairs=50,
     widths=(16, 128, 256),
     depths=(1,),
+    states=20,
+    worlds=3,
     profile="smoke",
 )
 
@@ -123,6 +129,8 @@ def measure(settings: Settings, device: str) -> dict:
         by_width = jacobian.measured(settings.widths, settings.rounds)
         by_depth = jacobian.measured_depths(settings.depths, settings.rounds)
         rows += jacobian_rows(by_width)
+        _say("goal-directedness")
+        rows += directed_rows(directed.measured(settings.states, settings.worlds), settings)
         jacobians = {"jacobian": _medians(by_width), "jacobian_depth": _medians(by_depth)}
     return {
         "device": name,
@@ -252,6 +260,16 @@ def jacobian_rows(by_width: dict[int, list[float]]) -> list[dict]:
     return [
         row("differential measures", by_width[largest], unit="s", note=f"width {largest}, one thread"),
         row("differential measures, growth with width", growth, unit="exponent", note=f"128 to {largest}"),
+    ]
+
+
+def directed_rows(found: dict, settings: Settings) -> list[dict]:
+    """Cost of goal-directedness with an unknown utility, and the share of worlds in which it converged."""
+    note = f"{settings.worlds} random stochastic worlds of {settings.states} states"
+    share = sum(found["converged"]) / len(found["converged"])
+    return [
+        row("goal-directedness, unknown utility", found["seconds"], unit="s", note=f"{note}; one thread"),
+        row("goal-directedness, converged", [share], unit="share", note=note),
     ]
 
 

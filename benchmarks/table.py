@@ -21,6 +21,8 @@ TARGETS = {
     "exact measure, growth with histories": ("ours", "at most", 1.1),
     "exact measure against the post's pairs": ("ratio", "at least", 100.0),
     "differential measures, growth with width": ("ours", "at most", 3.3),
+    "goal-directedness, unknown utility": ("ours", "at most", 2.0),
+    "goal-directedness, converged": ("ours", "at least", 1.0),
 }
 _SIGNS = {"at most": "≤", "at least": "≥"}
 _HEADS = ("name", "ours", "other", "ratio", "unit", "target", "met", "note")

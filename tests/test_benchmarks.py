@@ -156,6 +156,7 @@ def report():
     measured = {"times": times, "exact": [1.0], "pairwise": [200.0], "peak": 2e8, "imports": 5e7}
     rows = bench.peak_rows(peaks) + bench.measure_rows(measured, bench.Settings())
     rows += bench.jacobian_rows({64: [9.0], 128: [1.0], 256: [8.0], 512: [64.0]})
+    rows += bench.directed_rows({"seconds": [1.0, 3.0], "converged": [True, False]}, bench.Settings())
     for precision in ("float32", "bfloat16"):
         rows += bench.throughput_rows(precision, found) + bench.share_rows(precision, found, peaks)
     return {"device": "a-machine", "commit": "abc", "date": "today", "versions": {}, "rows": rows}
@@ -171,6 +172,8 @@ def test_rows_from_measurements(report):
     assert rows["exact measure against the post's pairs"]["ratio"] == 200
     assert rows["exact measure"]["met"] is False  # 10 s
     assert rows["differential measures, growth with width"]["ours"] == pytest.approx(3)  # 64 does not count
+    assert rows["goal-directedness, unknown utility"]["ours"] == 2  # the median world
+    assert rows["goal-directedness, converged"]["met"] is False  # half of them
 
 
 def test_report_is_written_whole_with_all_columns(report, tmp_path):

@@ -22,8 +22,8 @@ information
 recurrence estimators differential statistics engine transformer
 measure
 objectives policies shortcuts blocks data mdp rewards detection
-calibration
-training
+calibration planning
+training neighbours
 study.store study.grid
 study.results
 study.counterfactuals study.selfreports

@@ -80,8 +80,15 @@ class MDP:
         states[:, 0] = rng.choice(self.n_states, size=n, p=self.initial)
         for t, now in enumerate(probs):
             actions[:, t] = draw(now[states[:, t]], rng)
-            states[:, t + 1] = self._next(states[:, t], actions[:, t], rng)
+            states[:, t + 1] = self.following(states[:, t], actions[:, t], rng.random(n))
         return states, actions
+
+    def following(self, states: np.ndarray, actions: np.ndarray, chance: np.ndarray) -> np.ndarray:
+        """Next states (N,) of states and actions (N,), given chance (N,), uniform draws in [0, 1)."""
+        starts, following, rungs = self._rungs
+        row = actions.astype(np.int64) * self.n_states + states
+        found = np.searchsorted(rungs, row + chance, side="right")
+        return following[np.clip(found, starts[row], starts[row + 1] - 1)]
 
     @cached_property
     def _forward(self) -> list:
@@ -96,12 +103,6 @@ class MDP:
         rungs = before[1:] - before[rows.indptr[of_row]] + of_row
         rungs[rows.indptr[1:] - 1] = np.arange(1, rows.shape[0] + 1)
         return rows.indptr, rows.indices, rungs
-
-    def _next(self, states: np.ndarray, actions: np.ndarray, rng) -> np.ndarray:
-        starts, following, rungs = self._rungs
-        row = actions.astype(np.int64) * self.n_states + states
-        found = np.searchsorted(rungs, row + rng.random(len(row)), side="right")
-        return following[np.clip(found, starts[row], starts[row + 1] - 1)]
 
 
 class SplitMDP(Measured):
