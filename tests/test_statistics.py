@@ -72,6 +72,22 @@ def test_a_group_of_one_seed_has_no_interval_and_is_left_out():
     )
 
 
+def test_a_curve_is_read_where_another_first_gets_somewhere():
+    values = {"even": [0.0, 0.2, 0.1, 0.3], "success": [0.3, 0.5, 0.6, 0.7]}
+    rows = [(7, c, step, v) for c, of in values.items() for step, v in enumerate(of)]
+    rows += [(8, c, 0, 0.0) for c in values]  # never gets there
+    curves = pd.DataFrame(rows, columns=["model", "column", "step", "value"])
+    found = statistics.when_first(curves.assign(size="18k", seed=0, n_good=2), "even", 0.15, "success")
+    assert found[["model", "step", "success"]].to_numpy().tolist() == [[7, 1, 0.5]]
+
+
+def test_growth_is_that_of_the_seeds_that_have_both_sizes():
+    rows = [(size, seed, 2, s) for size in ("a", "b") for seed, s in enumerate([0.1, 0.2, 0.4])]
+    table = pd.DataFrame(rows, columns=["size", "seed", "n_good", "s"])
+    table.loc[table["size"] == "b", "s"] += 0.25
+    assert statistics.growth_by_goal(table[:-1], "s")[2] == pytest.approx((0.25, 0.0))
+
+
 def test_a_rise_with_size_is_that_above_the_best_of_the_other_sizes():
     rows = [
         (s, n, k, v)

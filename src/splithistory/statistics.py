@@ -187,7 +187,7 @@ def by_goal(table: Table, column: str) -> dict[int, Interval]:
     Sizes of a seed are averaged first: they share its data, so a seed is one replication.
     """
     values = table.groupby(["n_good", "seed"])[column].mean().unstack()
-    return {n_good: t_interval(row) for n_good, row in values.iterrows()}
+    return {n_good: t_interval(row.dropna()) for n_good, row in values.iterrows()}
 
 
 def median_sizes(table: Table, *columns: str) -> Table:
@@ -233,10 +233,10 @@ def changes(there: Table, here: Table, columns: Sequence[str], by=("arm", "size"
 
 
 def growth(table: Table, column: str) -> Table:
-    """A column's change from the first size to the last, indexed by n_good and seed."""
+    """A column's change from the first size to the last, indexed by n_good and seed, where both are there."""
     sizes = list(dict.fromkeys(table["size"]))
     wide = table.pivot(index=["n_good", "seed"], columns="size", values=column)
-    return (wide[sizes[-1]] - wide[sizes[0]]).rename(column)
+    return (wide[sizes[-1]] - wide[sizes[0]]).dropna().rename(column)
 
 
 def growth_by_goal(table: Table, column: str) -> dict[int, Interval]:
@@ -302,6 +302,18 @@ def levels(table: Table, name: str) -> Table:
     rows = table[table["arm"].str.startswith(f"{name} ")]
     values = rows["arm"].str.removeprefix(f"{name} ").astype(float)
     return rows.assign(level=values).sort_values("level", kind="stable")
+
+
+def when_first(curves: Table, column: str, level: float, other: str) -> Table:
+    """What another curve is where a curve is first at least so high: a row a model that gets there.
+
+    curves: model, size, seed, n_good, step, column and value, as `Study.curves_of` gives them. The other
+    curve's value is named after it.
+    """
+    keys = ["model", "size", "seed", "n_good", "step"]
+    wide = curves.pivot(index=keys, columns="column", values="value")
+    there = wide[wide[column] >= level].reset_index()
+    return there.groupby("model", sort=False).first()[[*keys[1:], other]].reset_index()
 
 
 def lows(curves: Table, by: Sequence[str]) -> Table:
