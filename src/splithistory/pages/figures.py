@@ -194,7 +194,7 @@ def log_ticks(axis, ticks, names=None) -> None:
 
 
 def mean_and_se(ax, x, values, **style) -> None:
-    """Mean over the last axis of `values` (points, seeds) with its standard error; seeds may be unlike many."""
+    """Mean of each of `values`, points of seeds, with its standard error; seeds may be unlike many."""
     points = [np.asarray(seeds, dtype=float) for seeds in values]
     error = [seeds.std(ddof=1) / np.sqrt(len(seeds)) if len(seeds) > 1 else 0.0 for seeds in points]
     ax.errorbar(x, [seeds.mean() for seeds in points], yerr=error if any(error) else None, **style)
