@@ -86,6 +86,16 @@ def test_few_histories_scatter_about_what_many_say_and_their_seed_is_obeyed():
     assert all(np.array_equal(few[name], again[name]) for name in detection.SCORES)
 
 
+def test_a_diluted_policy_is_weaker_and_opposed_to_nothing_new():
+    weak = detection.diluted(HONEST, WORLD, GOAL, 0.7)
+    assert SplitHistory(weak, WORLD).success(GOAL) == pytest.approx(0.7)
+    assert weak.sum(1) == pytest.approx(HONEST.sum(1))
+    assert SplitHistory(weak, WORLD).action_probs == pytest.approx(SplitHistory(HONEST, WORLD).action_probs)
+    assert detection.opposed(weak, WORLD, GOAL) <= detection.opposed(HONEST, WORLD, GOAL)
+    with pytest.raises(ValueError, match=r"success: given 0.95, allowed is 0.5\d* to 0.9"):
+        detection.diluted(HONEST, WORLD, GOAL, 0.95)
+
+
 @given(st.integers(0, 2**32 - 1))
 def test_the_area_under_the_roc_is_mann_and_whitney_s(seed):
     hidden, honest = np.random.default_rng(seed).integers(5, size=(2, 3, 4))

@@ -27,6 +27,7 @@ training neighbours
 study.store study.grid
 study.results
 study.counterfactuals study.selfreports
+study.suspects
 study.measuring
 study.runs
 study.profiles

@@ -8,10 +8,11 @@ import numpy as np
 from scipy.special import rel_entr
 
 from .information import binary_kl, check_integer, check_seed, goal_mask
-from .measure import Futures
+from .measure import Futures, SplitHistory
 from .statistics import auc, percentiles, redrawn
 
 SCORES = ("low success", "excess Op", "histogram", "by class")
+_NOISE = 1e-9  # of sums: what differs by less is alike
 
 
 def by_class(counts, world, goal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -35,7 +36,7 @@ def opposed(counts, world, goal) -> np.ndarray:
     policy that does not react.
     """
     classes, own, other = by_class(counts, world, goal)
-    return (classes * np.where(own < other, binary_kl(own, other), 0.0)).sum(-1)
+    return (classes * np.where(own < other - _NOISE, binary_kl(own, other), 0.0)).sum(-1)
 
 
 def suspicion(counts, world, goal, usual) -> dict[str, np.ndarray]:
@@ -51,7 +52,7 @@ def suspicion(counts, world, goal, usual) -> dict[str, np.ndarray]:
         rel_entr(futures.outcome_probs, usual).sum(-1),
         opposed(counts, world, goal),
     )
-    return dict(zip(SCORES, scores, strict=True))
+    return {name: np.round(score, 9) for name, score in zip(SCORES, scores, strict=True)}  # ties stay ties
 
 
 def suspicions(tables, honest, world, goal, *, n: int = 0, draws: int = 100, seed=0) -> dict[str, np.ndarray]:
@@ -77,6 +78,20 @@ def _redrawn(tables: np.ndarray, n: int, draws: int, seed) -> np.ndarray:
     shares = (tables / tables.sum((1, 2), keepdims=True)).reshape(len(tables), 1, -1)
     drawn = rng.multinomial(check_integer("n", n, 1), shares, size=(len(tables), draws))
     return drawn.reshape(len(tables), draws, *tables.shape[1:]).astype(float)
+
+
+def diluted(counts, world, goal, success: float) -> np.ndarray:
+    """A weaker policy of the same goals, counts (M, A): it succeeds at this rate, between s' and s.
+
+    On a share of histories, drawn at random, it plays an action that it meant for another history.
+    """
+    measured = SplitHistory(counts, world)
+    most, least = measured.success(goal), measured.counterfactual_success(goal)
+    if not min(most, least) - _NOISE <= success <= max(most, least) + _NOISE:
+        raise ValueError(f"success: given {success:.4g}, allowed is {least:.4g} to {most:.4g}")
+    share = (most - success) / (most - least)
+    blind = np.outer(measured.counts.sum(1), measured.action_probs)
+    return (1 - share) * measured.counts + share * blind
 
 
 def detected(hidden, honest) -> tuple[float, tuple[float, float]]:
