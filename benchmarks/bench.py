@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 import directed
 import exact
 import jacobian
+import replaying
 import torch
 from table import device_name, row, shown, write
 from throughput import matrix_peak, precisions, rates, thread_counts, training_flops
@@ -44,7 +45,8 @@ class Settings:
     training; windows: training set; peak_seconds: time for each matrix size; histories: for the exact
     measure; pairs: histories of which all pairs are taken for the post's procedure; widths, depths: of the
     residual blocks whose differential measures are timed; states, worlds: of the random worlds in which
-    goal-directedness is; profile: the study that a GPU does whole.
+    goal-directedness is; replays: sequences, and seeds, of an agent in a simulator; profile: the study that a
+    GPU does whole.
     """
 
     sizes: tuple[str, ...] = ("18k", "53k", "144k", "402k")
@@ -58,6 +60,7 @@ class Settings:
     depths: tuple[int, ...] = jacobian.DEPTHS
     states: int = 150
     worlds: int = 100
+    replays: int = 200
     profile: str = "post"
 
 
@@ -73,6 +76,7 @@ QUICK = Settings(
     depths=(1,),
     states=20,
     worlds=3,
+    replays=10,
     profile="smoke",
 )
 
@@ -131,6 +135,8 @@ def measure(settings: Settings, device: str) -> dict:
         rows += jacobian_rows(by_width)
         _say("goal-directedness")
         rows += directed_rows(directed.measured(settings.states, settings.worlds), settings)
+        _say("replays in a simulator")
+        rows.append(replay_row(*replaying.measured(settings.replays, settings.rounds)))
         jacobians = {"jacobian": _medians(by_width), "jacobian_depth": _medians(by_depth)}
     return {
         "device": name,
@@ -271,6 +277,12 @@ def directed_rows(found: dict, settings: Settings) -> list[dict]:
         row("goal-directedness, unknown utility", found["seconds"], unit="s", note=f"{note}; one thread"),
         row("goal-directedness, converged", [share], unit="share", note=note),
     ]
+
+
+def replay_row(ours: list[float], other: list[float], n: int) -> dict:
+    """Cost of a whole measurement in a simulator, beside the same work in a plain loop over `env.step`."""
+    note = f"CartPole, {n} sequences × {n} seeds, {replaying.HORIZON} steps; other: a loop over env.step"
+    return row("replays in a simulator", ours, other, unit="s", less_is_better=True, note=note)
 
 
 def _medians(seconds: dict[int, list[float]]) -> dict[str, float]:

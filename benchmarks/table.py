@@ -22,6 +22,7 @@ TARGETS = {
     "exact measure against the post's pairs": ("ratio", "at least", 100.0),
     "differential measures, growth with width": ("ours", "at most", 3.3),
     "goal-directedness, unknown utility": ("ours", "at most", 2.0),
+    "replays in a simulator": ("ours", "at most", 6.0),
     "goal-directedness, converged": ("ours", "at least", 1.0),
 }
 _SIGNS = {"at most": "≤", "at least": "≥"}

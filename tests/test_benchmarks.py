@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -12,12 +13,14 @@ from conftest import ROOT
 from torch.utils.flop_counter import FlopCounterMode
 
 from splithistory import Recurrence, split_history, study
+from splithistory.episodes import split_episodes
 from splithistory.study import SIZES
 from splithistory.transformer import Architecture, initialise, logits
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import bench
 import exact
+import replaying
 import table
 from plain_measure import pairwise
 from plain_training import PlainTransformer
@@ -64,6 +67,16 @@ def test_pairwise_loop_measures_what_we_measure():
     ours = split_history(histories, lambda _: actions, world)
     op, imp = pairwise(histories, actions, world, seed=1)
     assert (op, imp) == pytest.approx((ours.op, ours.imp), abs=0.02)  # plug-in bias: about K / 2N = 0.007
+
+
+def test_the_loop_over_env_step_does_what_we_do():
+    sizes = {"n_outcomes": 4, "horizon": replaying.HORIZON, "n_sequences": 3, "n_seeds": 3, "n_episodes": 4}
+    ours = split_episodes(
+        lambda: gymnasium.make("CartPole-v1"), replaying.controller, replaying.LASTED, **sizes, seed=1, idle=0
+    )
+    own, replays = replaying.plain(3, 4, seed=1)
+    bins = np.vectorize(lambda steps: replaying.LASTED(None, {"episode": {"l": steps}}))
+    assert np.array_equal(bins(own), ours.outcomes) and np.array_equal(bins(replays), ours.replays)
 
 
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0])
@@ -156,6 +169,7 @@ def report():
     measured = {"times": times, "exact": [1.0], "pairwise": [200.0], "peak": 2e8, "imports": 5e7}
     rows = bench.peak_rows(peaks) + bench.measure_rows(measured, bench.Settings())
     rows += bench.jacobian_rows({64: [9.0], 128: [1.0], 256: [8.0], 512: [64.0]})
+    rows.append(bench.replay_row([7.0], [70.0], 200))
     rows += bench.directed_rows({"seconds": [1.0, 3.0], "converged": [True, False]}, bench.Settings())
     for precision in ("float32", "bfloat16"):
         rows += bench.throughput_rows(precision, found) + bench.share_rows(precision, found, peaks)
@@ -173,6 +187,7 @@ def test_rows_from_measurements(report):
     assert rows["exact measure"]["met"] is False  # 10 s
     assert rows["differential measures, growth with width"]["ours"] == pytest.approx(3)  # 64 does not count
     assert rows["goal-directedness, unknown utility"]["ours"] == 2  # the median world
+    assert rows["replays in a simulator"]["met"] is False and rows["replays in a simulator"]["ratio"] == 10
     assert rows["goal-directedness, converged"]["met"] is False  # half of them
 
 

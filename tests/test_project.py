@@ -19,9 +19,9 @@ from rattler import MatchSpec
 # the study, the pages; then the command line.
 HOUSE = """
 information
-recurrence estimators differential statistics engine transformer
+recurrence estimators differential statistics engine transformer simulators
 measure
-objectives policies shortcuts blocks data mdp rewards detection
+objectives policies shortcuts blocks data mdp episodes rewards detection
 calibration planning
 training neighbours
 study.store study.grid

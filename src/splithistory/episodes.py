@@ -1,0 +1,261 @@
+"""Split history for an agent in a simulator: the actions of one episode, replayed in others; in nats.
+
+Floor 3; how episodes are played is for `simulators`. An *episode* is driven by the randomness ω that
+`reset(seed=...)` fixes. Closed loop, the policy answers the episode that the world continues: F = f(ω, π(ω)).
+Split, an episode gets the actions of another: F' = f(ω', π(ω'')). ω' and ω'' must be independent, so the
+seeds of the episodes whose actions are replayed are other ones than those that they are replayed under: no
+sequence meets its own episode again.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import closing
+
+import numpy as np
+from scipy.special import stdtrit
+
+from .information import check_integer, check_level
+from .measure import Futures, Measured
+from .simulators import Binned, Simulator, random_actions, replays, seeds
+
+__all__ = ["Binned", "SplitEpisodes", "compare_episodes", "random_actions", "split_episodes"]
+
+Progress = Callable[[int, int], None]  # (sequences replayed, sequences in all)
+_SHRINK = 0.5  # replays: weight of what happened altogether in what happened to one sequence
+_CELLS = 2_000_000  # of a batch of tables
+
+
+class SplitEpisodes(Measured):
+    """An agent measured in a simulator: outcomes of its own episodes, and of sequences × seeds replayed.
+
+    outcomes (E,): of its own episodes, closed loop; replays (N, M): of sequence i under seed j; integers in
+    0..K-1. F is the share of each outcome in its own episodes, and each sequence is a counterfactual
+    future of its own, of weight 1/N: its shares over the M seeds, drawn towards all outcomes together by the
+    weight of half a replay, so that nothing that did happen is impossible (Imp would be infinite).
+
+    The properties (op, imp, ...) are those of these shares, and so biased by about (K-1)/2M: `corrected` and
+    `interval` are the estimates.
+    """
+
+    def __init__(self, outcomes, replays, n_outcomes: int):
+        check_integer("n_outcomes", n_outcomes, 2)
+        self.outcomes = _as_outcomes(outcomes, "outcomes", n_outcomes, (2,))
+        self.replays = _as_outcomes(replays, "replays", n_outcomes, (1, 2))
+        self._own = np.bincount(self.outcomes, minlength=n_outcomes)
+        self._counts = _one_hot(self.replays, n_outcomes).sum(1)  # (N, K)
+        own, replayed = self._own / self.n_episodes, self._counts.mean(0) / self.n_seeds
+        self._together = (own + replayed) / 2
+        weights = np.full(self.n_sequences, 1 / self.n_sequences)
+        super().__init__(weights, own, self._shrunk(self._counts, self.n_seeds))
+
+    @property
+    def n_episodes(self) -> int:
+        """E, the number of episodes of its own."""
+        return len(self.outcomes)
+
+    @property
+    def n_sequences(self) -> int:
+        """N, the number of sequences of actions that were replayed."""
+        return len(self.replays)
+
+    @property
+    def n_seeds(self) -> int:
+        """M, the number of seeds that each was replayed under."""
+        return self.replays.shape[1]
+
+    @property
+    def unseen(self) -> float:
+        """How much of F is in outcomes that a sequence's replays never showed, mean over the sequences.
+
+        Where it is not near 0, Imp depends on what is rarer than 1/M and is not told by M seeds: it may be
+        anything from what is estimated up to infinite. Op does not depend on it.
+        """
+        return float((self.outcome_probs * (self._counts == 0)).sum(1).mean())
+
+    def corrected(self, quantity):
+        """`quantity` less the jackknife's estimate of its bias: the centre of every `interval`."""
+        value, bias, _ = self._jackknife(quantity)
+        return (value - bias)[()]
+
+    def interval(self, quantity, level: float = 0.95) -> tuple:
+        """Bias-corrected jackknife interval (low, high) for `quantity`.
+
+        quantity: a property's name ("op", "imp", "delta") or a function of the Futures, which is given many
+        at once and must keep their leading axis first. Episodes, sequences and seeds are three independent
+        draws, each left out one by one: biases and variances add (sequences and seeds are crossed, what
+        is due to both together counts twice, which widens the interval a little). A t interval, with
+        the degrees of freedom of the smallest of the three. For a quantity that cannot be negative and is
+        near zero (Imp of an agent that hardly reacts) it is only approximate.
+        """
+        check_level(level)
+        value, bias, variance = self._jackknife(quantity)
+        least = min(n for n in (self.n_episodes, self.n_sequences, self.n_seeds) if n > 1)
+        half = stdtrit(least - 1, (1 + level) / 2) * np.sqrt(variance)
+        return (value - bias - half)[()], (value - bias + half)[()]
+
+    def _shrunk(self, counts: np.ndarray, n: int) -> np.ndarray:
+        return (counts + _SHRINK * self._together) / (n + _SHRINK)
+
+    def _jackknife(self, quantity) -> tuple:
+        """(value, bias, variance) of a quantity, over all three draws."""
+        function = self._function(quantity)
+        value = np.asarray(function(self), dtype=np.float64)
+        bias, variance = np.zeros_like(value), np.zeros_like(value)
+        for n, shares, batches in self._left_out():
+            sizes, found = zip(
+                *((len(b.action_probs), np.asarray(function(b))) for b in batches), strict=True
+            )
+            if any(v.shape != (size, *value.shape) for size, v in zip(sizes, found, strict=True)):
+                given = f"{found[0].shape} for {sizes[0]} at once and {value.shape} for one"
+                raise ValueError(
+                    f"quantity: returned shape {given}, allowed is the same behind a leading axis"
+                )
+            values = np.concatenate(found)
+            mean = np.tensordot(shares, values, 1)
+            bias += (n - 1) * (mean - value)
+            variance += (n - 1) * np.tensordot(shares, (values - mean) ** 2, 1)
+        return value, bias, variance
+
+    def _left_out(self) -> Iterator[tuple[int, np.ndarray, Iterator[Futures]]]:
+        """Of each draw: its size, how often each case occurs (a share), and the Futures of each case."""
+        kinds = np.flatnonzero(self._own)  # all own episodes of one outcome are one case
+        without = (self._own - np.eye(self.n_outcomes)[kinds]) / (self.n_episodes - 1)
+        yield self.n_episodes, self._own[kinds] / self.n_episodes, iter([self._batch(outcomes=without)])
+        for n, batches in ((self.n_sequences, self._without_sequence), (self.n_seeds, self._without_seed)):
+            if n > 1:  # another agent's future is a single one
+                yield n, np.full(n, 1 / n), batches()
+
+    def _without_sequence(self) -> Iterator[Futures]:
+        for i in self._chunks(self.n_sequences):
+            others = np.arange(self.n_sequences) != i[:, None]
+            yield self._batch(weights=others / (self.n_sequences - 1))
+
+    def _without_seed(self) -> Iterator[Futures]:
+        for j in self._chunks(self.n_seeds):
+            counts = self._counts - _one_hot(self.replays[:, j].T, self.n_outcomes)
+            yield self._batch(futures=self._shrunk(counts, self.n_seeds - 1))
+
+    def _chunks(self, n: int) -> Iterator[np.ndarray]:
+        size = max(1, _CELLS // self._counts.size)
+        return (np.arange(start, min(n, start + size)) for start in range(0, n, size))
+
+    def _batch(self, weights=None, outcomes=None, futures=None) -> Futures:
+        """Many Futures at once: one of the three has a leading axis, the others are as they are."""
+        given = weights, outcomes, futures
+        n = next(len(part) for part in given if part is not None)
+        own = self.action_probs, self.outcome_probs, self.counterfactual_probs
+        parts = (
+            np.broadcast_to(whole, (n, *whole.shape)) if part is None else part
+            for part, whole in zip(given, own, strict=True)
+        )
+        batch = Futures.__new__(Futures)  # shares by construction: not validated again
+        batch.action_probs, batch.outcome_probs, batch.counterfactual_probs = parts
+        return batch
+
+
+def split_episodes(
+    make_env,
+    policy,
+    outcome,
+    *,
+    n_outcomes: int,
+    horizon: int,
+    n_sequences: int = 200,
+    n_seeds: int = 200,
+    n_episodes: int | None = None,
+    seed: int,
+    idle=None,
+    trajectory: bool = False,
+    workers: int | Executor = 0,
+    progress: Progress | None = None,
+) -> SplitEpisodes:
+    """Measure `policy` in a simulator: N sequences of its actions, each replayed under M seeds.
+
+    make_env: () -> gymnasium.Env, or an id such as "CartPole-v1". By its id an environment that registers a
+    vectorised form replays a sequence under all seeds at once.
+    policy(observation) -> action; a policy with a memory has `reset()`, called before each episode. It may
+    draw: what it did is recorded.
+    outcome(observation, info) -> 0..K-1, of the last observation; trajectory=True: of the list of all. info
+    is that of the last step, with "episode" added: "r", the sum of its rewards, "l", its number of steps, as
+    `gymnasium.wrappers.RecordEpisodeStatistics` has it. See `Binned` for numbers.
+    horizon: steps after which the outcome is read; an episode that ended before rests where it ended.
+    n_episodes: of its own, closed loop, for F; 5 M if None. They cost little beside the N·M replays.
+    idle: the action that continues a recorded sequence whose own episode ended before the one it is replayed
+    in; or a function of the number of steps done, for a plan that would have gone on.
+    workers: 0 for this process; so many processes of this machine (the environment and the outcome must
+    then be functions of a module, and a script needs its ``if __name__ == "__main__"``); or any
+    `concurrent.futures.Executor`, such as that of a Dask cluster, `Client(address).get_executor()`. The
+    result is the same. The policy stays in this process.
+    progress(done, total): called after each sequence (with workers, after each batch of them).
+
+    ValueError: an argument or an action is not allowed, `idle` is needed and not given, or the seed does not
+    fix the environment: every recorded sequence is first replayed under its own seed, where it must lead to
+    the same end.
+
+    Split history: post, section "Measuring optimization"; of crossed samples: Owen (2007), arXiv 0712.1111.
+    """
+    for name, value in (("horizon", horizon), ("n_sequences", n_sequences)):
+        check_integer(name, value, 1)
+    check_integer("n_seeds", n_seeds, 2)
+    n_episodes = check_integer("n_episodes", 5 * n_seeds if n_episodes is None else n_episodes, 2)
+    simulator = Simulator(
+        make_env, outcome, check_integer("n_outcomes", n_outcomes, 2), horizon, idle, trajectory
+    )
+    own, recorded, under = seeds(seed, n_episodes, n_sequences, n_seeds)
+    with closing(simulator.make()) as env:
+        outcomes = [simulator.closed_loop(env, policy, s).outcome for s in own]
+        sequences = [simulator.recorded(env, policy, s) for s in recorded]
+    rows: list[list[int]] = []
+    for some in replays(simulator, sequences, under, workers):
+        rows += some
+        if progress is not None:
+            progress(len(rows), n_sequences)
+    return SplitEpisodes(outcomes, rows, n_outcomes)
+
+
+def compare_episodes(
+    make_env,
+    policy,
+    reference,
+    outcome,
+    *,
+    n_outcomes: int,
+    horizon: int,
+    n_episodes: int = 1000,
+    seed: int,
+    trajectory: bool = False,
+) -> SplitEpisodes:
+    """Measure `policy` against the future of another: Op = H(F_ref) − H(F), Imp = KL(F ‖ F_ref), in nats.
+
+    reference(observation) -> action, closed loop under seeds of its own: one that does nothing, as
+    `lambda observation: 0`, `random_actions`, or another agent. So nothing is replayed, and the only
+    counterfactual future is the reference's. The other arguments, and errors, as in `split_episodes`.
+    """
+    check_integer("n_episodes", n_episodes, 2)
+    check_integer("horizon", horizon, 1)
+    simulator = Simulator(
+        make_env, outcome, check_integer("n_outcomes", n_outcomes, 2), horizon, None, trajectory
+    )
+    drawn = seeds(seed, n_episodes, n_episodes)
+    with closing(simulator.make()) as env:
+        own, other = (
+            [simulator.closed_loop(env, agent, s).outcome for s in under]
+            for agent, under in zip((policy, reference), drawn, strict=True)
+        )
+    return SplitEpisodes(own, [other], n_outcomes)
+
+
+def _as_outcomes(values, name: str, n_outcomes: int, least: tuple[int, ...]) -> np.ndarray:
+    values = np.asarray(values)
+    shape = values.shape
+    if len(shape) != len(least) or any(n < m for n, m in zip(shape, least, strict=True)):
+        allowed = " × ".join(f">= {n}" for n in least)
+        raise ValueError(f"{name}: shape {shape}, allowed is {allowed}")
+    if not np.issubdtype(values.dtype, np.integer) or values.min() < 0 or values.max() >= n_outcomes:
+        given = f"{values.min()} to {values.max()} of {values.dtype}"
+        raise ValueError(f"{name}: given {given}, allowed are integers in 0..{n_outcomes - 1}")
+    return values
+
+
+def _one_hot(outcomes: np.ndarray, n_outcomes: int) -> np.ndarray:
+    return outcomes[..., None] == np.arange(n_outcomes)
