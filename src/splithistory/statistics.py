@@ -29,6 +29,20 @@ def t_interval(values, level: float = 0.95) -> Interval:
     return float(values.mean()), float(high - low) / 2
 
 
+def standard_error(values) -> Interval:
+    """Mean of independent values and its standard error, 0 if they all agree."""
+    values = _independent(values)
+    error = 0.0 if _constant(values) else float(values.std(ddof=1) / np.sqrt(len(values)))
+    return float(values.mean()), error
+
+
+def pseudovalues(statistic: Callable, clusters: Sequence) -> np.ndarray:
+    """Jackknife: what each cluster contributes to statistic(list of clusters), to be treated as independent."""
+    clusters, n = list(clusters), len(clusters)
+    without = np.array([statistic(clusters[:i] + clusters[i + 1 :]) for i in range(n)])
+    return n * statistic(clusters) - (n - 1) * without
+
+
 def told(interval: Interval, number: float = 0.0) -> int:
     """1 if an interval lies above a number, −1 if below, 0 if the two are not told apart."""
     mean, half = interval

@@ -17,6 +17,7 @@ from scipy import stats
 from splithistory import Recurrence, SplitHistory, measure, policies, statistics, study
 from splithistory.information import goal_mask
 from splithistory.pages import claims
+from splithistory.pages.claims.effects import Effect, exactly
 from splithistory.pages.claims.experiment import _rises_of_smaller_sets
 from splithistory.study import GOALS
 
@@ -24,7 +25,7 @@ SIZES = {"18k": 18_000, "53k": 53_000, "402k": 402_000}
 SEEDS = range(4)
 WORLD = Recurrence()
 CRITERIA = {row.id: row for row in claims.criteria()}
-YES, MENDED, NO = "reproduced", "reproduced with a correction", "not reproduced"
+YES, MENDED, NO, OPEN = "reproduced", "reproduced with a correction", "contradicted", "undecided"
 SMALL = "too small to tell"
 
 
@@ -99,7 +100,11 @@ def planted(
         counts.append(pd.DataFrame(cells | {"count": 20_000 * table.ravel(), "model": number}))
         return number
 
-    model("generator", "", 0, -1, 0, pursuing(GOALS[4], 1.0) if generator is None else generator, 1.0)
+    own = pursuing(GOALS[4], 1.0) if generator is None else generator
+    for temperature in (0.0, 1.0):
+        model("generator", "", 0, -1, 0, own, temperature)
+    rows.pop()  # one model, read in two ways
+    counts[-1]["model"] = 0
     for size, seed in np.ndindex(len(SIZES), len(seeds)):
         model("untrained", "", size, seed, 0, blind())
         before = model("pretrained", "", size, seed, 0, pretrained(size, seed))
@@ -226,6 +231,13 @@ def graded(size, seed, n_good):
     return np.mean([pursuing(goal, 0.4) for goal in GOALS.values()], axis=0)
 
 
+def by_grade(size, seed, n_good):
+    """Maximum entropy for the graded reward: its bound is nearly all there is."""
+    grade = sum(goal_mask(goal, 8) for goal in GOALS.values())
+    preference = np.exp((1.0 + 0.01 * jitter(size, seed, n_good)) * (WORLD.table @ grade))
+    return WORLD.class_shares()[:, None] * preference / preference.sum(1, keepdims=True)
+
+
 def of_goal(**by_goal):
     """Another policy for each goal, g2, g4 and g6."""
     return lambda size, seed, n_good: by_goal[f"g{n_good}"](size, seed, n_good)
@@ -239,6 +251,13 @@ def weights(by_goal, acted=0.0):
         return narrowed(futures, by_goal[n_good] - less + 0.01 * jitter(size, seed, n_good, len(arm)))
 
     return believes
+
+
+def expecting_success(futures, size, seed, n_good, arm):
+    """Of the arm `acted` what comes without it looks like what comes with it, yet others err by more."""
+    own, counterfactual = narrowed(futures, 0.2 if arm == "sampled" else 0.9)
+    share = (0.3 + 0.01 * jitter(size, seed, n_good)) * (arm == "acted")
+    return own, (1 - share) * counterfactual + share * futures.outcome_probs
 
 
 def noisy(table, *place, scale=0.01):
@@ -329,8 +348,8 @@ def errors(op, imp):
     return build
 
 
-def in_world(**settings):
-    return lambda: claims.Context(planted(), world=Recurrence(**settings))
+def in_world(policy=growing, **settings):
+    return lambda: claims.Context(planted(policy), world=Recurrence(**settings))
 
 
 def smaller_sets(growth):
@@ -410,9 +429,11 @@ CASES = {
     "op-grows-with-size": {YES: p(), NO: plain(policy=shrinking)},
     "op-predicted": {YES: p(), MENDED: p(lambda: with_own(far_above)), NO: plain(policy=only([0]))},
     "some-below-line": {
-        YES: p(lambda: below_by_the_post(context(policy=favouring))),
-        MENDED: plain(policy=lambda *place: blind(13)),
-        NO: p(in_world(noise=1.0)),
+        # a world that no policy steers
+        YES: p(lambda: below_by_the_post(in_world(favouring, noise=1.0)())),
+        MENDED: p(lambda: below_by_the_post(context(policy=favouring))),
+        NO: plain(policy=favouring),
+        OPEN: p(in_world(favouring, noise=1.0)),
     },
     "few-far-above": {YES: p(), NO: plain(policy=only([0]))},
     "example-85-15": {YES: p(), NO: p(share=0.6)},
@@ -442,9 +463,14 @@ CASES = {
     "imp-three-lines": {
         YES: p(lines({2: 1.0, 4: 1.5, 6: 2.0})),
         MENDED: p(lines({2: 1.0, 4: 1.001, 6: 2.0}, 0.02)),
-        NO: p(lines({2: 1.0, 4: 1.0, 6: 1.0})),
+        OPEN: p(lines({2: 1.0, 4: 1.0, 6: 1.0})),
     },
-    "s-prime-flat": {YES: p(flat(0.01, 0.0)), MENDED: p(flat(-0.01, 0.0)), NO: p(flat(0.01, 0.1))},
+    "s-prime-flat": {
+        YES: p(flat(0.05, 0.0)),
+        MENDED: p(flat(0.01, 0.0)),
+        NO: p(flat(0.05, 0.1)),
+        OPEN: p(flat(0.02, 0.0)),
+    },
     "bias-invisible": {
         YES: p(),
         NO: p(blind=lambda world, probs: policies.acting(world, [np.roll(probs, m) for m in range(16)])),
@@ -466,9 +492,13 @@ CASES = {
         NO: plain(believes=weights({2: 1.0, 4: 0.9, 6: 0.8})),
     },
     "self-imp-worse": {YES: p(errors(0.1, 0.3)), NO: p(errors(0.3, 0.1))},
-    "self-imp-bias": {YES: plain(believes=weights({2: 0.8, 4: 0.8, 6: 0.8}, -0.2)), NO: p()},
+    "self-imp-bias": {
+        YES: plain(believes=weights({2: 0.8, 4: 0.8, 6: 0.8}, -0.2)),
+        OPEN: p(),
+    },
     "self-bias-cause": {
         YES: plain(believes=weights({2: 1.0, 4: 1.0, 6: 1.0}, 0.2)),
+        MENDED: plain(believes=expecting_success),
         NO: plain(believes=weights({2: 0.8, 4: 0.8, 6: 0.8}, -0.2)),
     },
     "op-signed-imp-positive": {YES: p(), NO: p(undoes=False)},
@@ -479,7 +509,7 @@ CASES = {
         NO: plain(policy=lambda i, k, n: pursuing(GOALS[n], 3 + 0.001 * jitter(i, k, n))),
     },
     "not-a-random-walk": {YES: p(), NO: plain(generator=blind())},
-    "no-general-op": {YES: plain(kind=WrongStudy), NO: p()},
+    "no-general-op": {YES: plain(kind=WrongStudy), MENDED: p(), NO: plain(policy=by_grade)},
     "utility-by-thresholds": {YES: plain(policy=only(GOALS[4])), MENDED: plain(policy=graded)},
     "binary-future": {YES: p(), MENDED: p(n_outcomes=3)},
     "differential-minimum": {YES: p(), NO: p(linear=2.0)},
@@ -513,15 +543,15 @@ MOVED = [
     ("failures-hurt", YES, {"change": -1.0}, NO),
     ("failures-hurt", MENDED, {"change": 0.1}, YES),
     ("success-above-chance", YES, {"share": 0.99}, MENDED),
-    ("success-above-chance", MENDED, {"mended": 0.5}, NO),
+    ("success-above-chance", MENDED, {"share": 0.9, "mended": 0.9}, NO),
     ("models-above-generator", YES, {"least": 9.0}, NO),
     ("op-predicted", YES, {"error": 0.0}, MENDED),
     ("op-predicted", YES, {"least": 1.2, "mended_least": 1.2}, NO),
     ("op-predicted", MENDED, {"mended_most": 0.67}, NO),
-    ("some-below-line", YES, {"below": 99}, MENDED),
-    ("some-below-line", MENDED, {"refuted": 0.1}, NO),
+    ("some-below-line", YES, {"below": 99}, NO),
+    ("some-below-line", MENDED, {"refuted": 0.1}, YES),
     ("few-far-above", YES, {"excess": -1.0}, NO),
-    ("few-far-above", YES, {"share": 1.0}, NO),
+    ("few-far-above", YES, {"share": 2.0}, NO),
     ("example-85-15", YES, {"implied": 0.04}, NO),
     ("example-85-15", YES, {"actual": 1.6}, NO),
     ("four-pictures", YES, {"excess": 1.0}, NO),
@@ -534,9 +564,19 @@ MOVED = [
     ("imp-splits-objectives", YES, {"slope": -9.0}, NO),
     ("imp-splits-objectives", YES, {"auc": -1.0}, MENDED),
     ("ngood6-missing", NO, {"share_infinite": 0.0}, YES),
-    ("s-prime-flat", YES, {"change": 0.001}, NO),
+    ("s-prime-flat", YES, {"change": 0.0001}, OPEN),
     ("s-prime-flat", YES, {"above": 0.5}, MENDED),
-    ("s-prime-flat", MENDED, {"mended_above": -0.5}, NO),
+    ("s-prime-flat", MENDED, {"above": -0.5}, YES),
+    ("self-op-biased", YES, {"most": 0.9}, MENDED),
+    ("self-op-biased", MENDED, {"trend": 9.0}, NO),
+    ("self-imp-worse", YES, {"logarithm": 9.0}, NO),
+    ("self-imp-bias", YES, {"difference": -0.4}, OPEN),
+    ("self-bias-cause", YES, {"difference": -2.0}, NO),
+    ("self-bias-cause", MENDED, {"expected": 1.0}, NO),
+    ("self-bias-cause", NO, {"difference": 2.0}, YES),
+    ("imp-three-lines", YES, {"difference": -0.5}, MENDED),
+    ("op-grows-with-size", NO, {"change": -9.0}, OPEN),
+    ("no-general-op", MENDED, {"error": 0.99}, NO),
     ("s-prime-artefact", YES, {"share": 2.0, "opposite": 1.0}, NO),
     ("s-prime-artefact", NO, {"opposite": -1.0}, MENDED),
     ("run-variation", YES, {"ratio": 1e9}, NO),
@@ -564,20 +604,6 @@ def test_every_claim_is_judged_on_results_for_it_and_on_others_against_it():
     assert all(YES in cases and len(cases) > 1 for cases in CASES.values())
 
 
-@pytest.mark.parametrize(
-    ("claim", "limit"),
-    [("self-op-biased", 0.5), ("self-imp-worse", 2), ("self-imp-bias", -0.41), ("self-bias-cause", -2)],
-)
-def test_judges_of_self_evaluation_compare_with_the_number_in_the_criteria(claim, limit):
-    build, given = CASES[claim][YES]
-    made, written = build(), CRITERIA[claim].limits
-    usual, other = (
-        claims.JUDGES[claim](made, limits, **given) for limits in (written, dict.fromkeys(written, limit))
-    )
-    assert usual.statistic == other.statistic and (usual.holds, usual.p) != (other.holds, other.p)
-    assert other.p == usual.p or other.p > 0.05
-
-
 # --- what is not in the study ---------------------------------------------------------------------------
 
 
@@ -594,20 +620,21 @@ def test_the_cost_is_read_from_the_benchmark_if_it_was_run(exponent, expected, t
 
 
 @pytest.mark.parametrize(
-    ("exponent", "changed", "held"),
+    ("exponent", "changed", "expected"),
     [
-        (5.0, {"most": 4.5}, (False, False)),
-        (5.0, {"least": 5.5}, (False, False)),
-        (3.0, {"mended_most": 2.9}, (False, False)),
-        (3.0, {"least": 2.0}, (True, True)),
+        (5.0, {"most": 4.5}, NO),
+        (5.0, {"least": 5.5}, NO),
+        (3.0, {"mended_most": 2.9}, NO),
+        (3.0, {"least": 2.0}, YES),
     ],
 )
-def test_the_cost_is_held_against_the_exponents_of_its_criterion(exponent, changed, held, tmp_path):
+def test_the_cost_is_held_against_the_exponents_of_its_criterion(exponent, changed, expected, tmp_path):
     seconds = {width: 1e-9 * width**exponent for width in (128, 256, 512, 1024)}
     (tmp_path / "cpu.json").write_text(json.dumps({"device": "cpu", "jacobian": seconds}))
     made = claims.Context(planted(seeds=(0,)), benchmarks=tmp_path)
-    found = claims.JUDGES["jacobian-cost"](made, CRITERIA["jacobian-cost"].limits | changed)
-    assert (found.holds, found.mended) == held
+    row = CRITERIA["jacobian-cost"]
+    moved = row.model_copy(update={"limits": row.limits | changed})
+    assert next(claims.verdicts(made, [moved])).verdict == expected
 
 
 def test_what_is_not_testable_comes_with_its_argument():
@@ -615,14 +642,17 @@ def test_what_is_not_testable_comes_with_its_argument():
     assert row.verdict == "not testable" and "impact penalty" in row.statistic
 
 
-TESTED = {c for c, row in CRITERIA.items() if row.correction == "holm"} | {
-    "op-predicted",
-    "objective-identified",
-    "s-prime-flat",
-    "s-prime-artefact",
-    "run-variation",
-    "utility-by-thresholds",
+# measured, but not over seeds: counted exactly, or with intervals over histories
+ON_MODELS = {
+    "success-above-chance",
+    "some-below-line",
+    "alternative-baselines",
+    "ngood6-missing",
+    "not-a-random-walk",
+    "jacobian-cost",
+    "impact-regularisation",
 }
+TESTED = {c for c, row in CRITERIA.items() if row.evidence == "measured"} - ON_MODELS
 
 
 def too_small(made) -> set[str]:
@@ -683,40 +713,82 @@ def judged(monkeypatch, **found):
     return {row.id: row for row in claims.verdicts(None, [CRITERIA[name] for name in names])}
 
 
-def test_p_values_are_corrected_within_the_family_of_what_could_be_tested(monkeypatch):
-    weak, strong = (claims.Judgement("", True, p=value) for value in (0.03, 0.001))
+def of_p(p, **more):
+    """An effect that its named test bears out with this p, one-sided."""
+    return Effect(1.0, 1.0, low=0.0, named=p, **more)
+
+
+def test_p_values_are_two_sided_and_corrected_within_the_family_of_what_chance_has_a_part_in(monkeypatch):
     found = judged(
         monkeypatch,
-        op_grows_with_size=weak,
-        imp_grows_with_size=strong,
-        subset_transfer=claims.Judgement("", None),
-        imp_bounded=claims.Judgement("", True),
+        op_grows_with_size=claims.Judgement("", [of_p(0.02)]),
+        imp_grows_with_size=claims.Judgement("", [of_p(0.001)]),
+        subset_transfer=claims.Judgement("", []),
+        imp_bounded=claims.Judgement("", [exactly(True)]),
     )
-    assert found["op-grows-with-size"].p_corrected == pytest.approx(0.03)  # the last of two
-    assert found["imp-grows-with-size"].p_corrected == pytest.approx(0.002)
+    assert found["op-grows-with-size"].p_corrected == pytest.approx(0.04)  # the last of two, two-sided
+    assert found["imp-grows-with-size"].p_corrected == pytest.approx(0.004)
     assert found["subset-transfer"].p_corrected is found["imp-bounded"].p_corrected is None
     assert [row.verdict for row in found.values()] == [YES, YES, SMALL, YES]
 
 
-def test_a_claim_that_its_correction_costs_the_level_is_not_reproduced(monkeypatch):
-    weak = claims.Judgement("", True, p=0.03)
+def test_a_claim_that_its_correction_costs_the_level_is_undecided_and_says_what_could_be_seen(monkeypatch):
+    weak = claims.Judgement("", [of_p(0.02)])
     found = judged(monkeypatch, op_grows_with_size=weak, imp_grows_with_size=weak)
-    assert {row.verdict for row in found.values()} == {NO}
-    assert found["op-grows-with-size"].p_corrected == pytest.approx(0.06)
+    assert {row.verdict for row in found.values()} == {OPEN}
+    row = found["op-grows-with-size"]
+    assert row.p_corrected == pytest.approx(0.08)
+    # a normal estimate with standard error 1 at level 1 - 0.05 / 2, power 0.8
+    assert row.detectable == pytest.approx(stats.norm.ppf(0.9875) + stats.norm.ppf(0.8), abs=1e-3)
+    assert "3.1 beyond the edge would be seen in 8 studies of 10" in str(row)
 
 
-def test_a_mended_p_value_takes_its_claims_place_in_the_family(monkeypatch):
-    weak = claims.Judgement("", True, p=0.03)
-    mended = claims.Judgement("", True, True, p=0.5, p_mended=0.02)
+def test_a_mended_claim_takes_its_claims_place_in_the_family(monkeypatch):
+    weak = claims.Judgement("", [of_p(0.02)])
+    mended = claims.Judgement("", [of_p(0.5)], [of_p(0.01)])
     found = judged(monkeypatch, op_grows_with_size=weak, success_grows_with_size=mended)
     row = found["success-grows-with-size"]
     assert (row.verdict, row.p, row.p_corrected) == (MENDED, 0.02, pytest.approx(0.04))
-    assert found["op-grows-with-size"].p_corrected == pytest.approx(0.06)
+    assert found["op-grows-with-size"].p_corrected == pytest.approx(0.08)
 
 
-def test_a_threshold_that_fails_beside_its_test_is_not_saved_by_a_small_p(monkeypatch):
-    found = judged(monkeypatch, imp_three_lines=claims.Judgement("", False, p=1e-9))
-    assert found["imp-three-lines"].verdict == NO
+@pytest.mark.parametrize(
+    ("claim", "mended", "expected"),
+    [
+        (-9.0, None, NO),
+        (-9.0, 9.0, MENDED),
+        (-9.0, 0.1, NO),  # that the mended claim is open does not save the claim
+        (0.1, None, OPEN),
+        (0.1, 9.0, MENDED),
+        (0.1, -9.0, OPEN),
+        (9.0, -9.0, YES),
+    ],
+)
+def test_the_one_rule(claim, mended, expected, monkeypatch):
+    effects = [None if at is None else [Effect(at, 1.0, low=0.0)] for at in (claim, mended)]
+    found = judged(monkeypatch, op_predicted=claims.Judgement("", *effects))
+    assert found["op-predicted"].verdict == expected
+
+
+def test_what_is_exact_is_not_saved_by_a_small_p_and_needs_no_correction(monkeypatch):
+    both = claims.Judgement("", [of_p(1e-9), exactly(False)])
+    found = judged(monkeypatch, imp_three_lines=both, imp_bounded=claims.Judgement("", [exactly(False)]))
+    assert {row.verdict for row in found.values()} == {NO}
+
+
+def test_claims_are_counted_apart_by_what_their_criteria_could_have_known():
+    rows = list(claims.verdicts(context(seeds=(0,)), list(CRITERIA.values())))
+    by_kind = claims.count_by_kind(rows)
+    assert sum(sum(of.values()) for of in by_kind.values()) == len(rows)
+    assert sum(by_kind["constructed"].values()) == sum(r.evidence == "constructed" for r in CRITERIA.values())
+    blind = [row for row in CRITERIA.values() if row.blind and row.evidence == "measured"]
+    assert sum(by_kind["blind"].values()) == len(blind)
+
+
+def test_a_verdict_that_moved_says_why_and_none_else_does():
+    now = {row.id: row.verdict for row in claims.ledger("post")}
+    for row in CRITERIA.values():
+        assert row.before and (now[row.id] != row.before) == bool(row.moved), row.id
 
 
 def test_holm_multiplies_the_smallest_by_the_most_and_never_falls():

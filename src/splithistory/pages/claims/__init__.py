@@ -4,14 +4,16 @@ The criteria are data (`book/reference/claims.yml`), committed before the study 
 chapter computes the statistic that each names, and `ledger` turns all of them into verdicts. No verdict is
 written by hand: other results, other verdicts.
 
+One rule for all (`effects`): a claim puts an effect into a region whose edge is the smallest effect that matters.
+It is reproduced if the effect lies there by more than chance allows, contradicted if it lies elsewhere by more
+than chance allows, undecided else; both corrected for the number of claims.
+
 Readings where a criterion leaves room: a slope is that of least squares with an intercept; one value a seed
-is a mean over the models of that seed; a difference of two models' measurements has an interval as if their
-histories were drawn apart; the generator acts by its own noisy draw; where a criterion has a second, mended
-p value, that takes the first one's place in the family before it is corrected.
+is a mean over the models of that seed; what needs several effects needs each, and is contradicted by any.
 """
 
 from .judging import BENCHMARKS, CRITERIA, JUDGES, Context, Criterion, Judgement, criteria
-from .ledger import VERDICTS, Row, count, ledger, verdicts
+from .ledger import VERDICTS, Row, count, count_by_kind, ledger, verdicts
 from .page import criteria_table, verdict_table
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Judgement",
     "Row",
     "count",
+    "count_by_kind",
     "criteria",
     "criteria_table",
     "ledger",

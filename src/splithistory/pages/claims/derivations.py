@@ -6,9 +6,10 @@ from ... import differential
 from ...information import whole_and_parts
 from ...measure import SplitHistory
 from ...policies import everywhere, moved_together, two_rooms
-from ...statistics import power_law_exponent, t_interval
+from ...statistics import power_law_exponent
 from ..findings import benchmarked
-from .judging import EXACT, Context, Judgement, Limits, judge
+from .effects import Effect, exactly, over_seeds
+from .judging import EXACT, Context, Judgement, Limits, judge, seeds
 
 
 @judge("op-signed-imp-positive")
@@ -21,9 +22,8 @@ def _op_signed(context: Context, limits: Limits, undoes: bool = True) -> Judgeme
     tables = rng.dirichlet(np.full(context.world.n_tokens, 0.2), (200, 16))
     least = min(SplitHistory(table, context.world.table).imp for table in tables)
     text = f"Op {first.op:.3f} and {second.op:.3f} nats, Imp of random policies at least {least:.3f}"
-    return Judgement(
-        f"{text}, exact", bool(second.op < 0 and abs(first.op + second.op) < EXACT and least >= 0)
-    )
+    cancel = second.op < 0 and abs(first.op + second.op) < EXACT
+    return Judgement(f"{text}, exact", [exactly(cancel and least >= 0)])
 
 
 @judge("imp-adds")
@@ -34,7 +34,8 @@ def _imp_adds(context: Context, limits: Limits, agreement: float = 0.9) -> Judge
     example = moved_together(agreement)
     other = _more_than_parts(example.outcome_probs, example.counterfactual_probs)
     text = f"joint minus parts at least {least:.4f} nats over 1000 product F', {other:.4f} for another"
-    return Judgement(f"{text}, exact", min(least, other) >= -EXACT, least >= -EXACT and other < 0)
+    always, product_only = min(least, other) >= -EXACT, least >= -EXACT and other < 0
+    return Judgement(f"{text}, exact", [exactly(always)], [exactly(product_only)])
 
 
 def _more_than_parts(joint: np.ndarray, reference: np.ndarray) -> float:
@@ -52,26 +53,27 @@ def _binary_future(context: Context, limits: Limits, n_outcomes: int = 2) -> Jud
     text = (
         f"largest excess {excess:.1e}, over kl(s, mean s') at least {by_mean:.1e} nats, 200 random policies"
     )
-    return Judgement(f"{text}, exact", excess < EXACT, by_mean > 0)
+    return Judgement(f"{text}, exact", [exactly(excess < EXACT)], [exactly(by_mean > 0)])
 
 
-@judge("no-general-op", "models")
+@judge("no-general-op", "seeds")
 def _no_general_op(context: Context, limits: Limits) -> Judgement:
     models = context.study.graded(context.own)
     least = (models["op"] - models["op_tilt"]).min()
-    text = (
-        f"Op is at least {least:.4f} nats above the bound of a graded utility ({len(models)} models), exact"
-    )
-    return Judgement(text, bool(least < -1e-9))
+    off = models.assign(off=(models["op"] - models["op_tilt"]).abs() / models["op"])
+    errors = off.groupby("seed")["off"].median().to_numpy()
+    text = f"Op is at least {least:.4f} nats above the bound of a graded utility, exact"
+    text += f"; as a prediction its median relative error is {seeds(errors)}"
+    return Judgement(text, [exactly(least < -1e-9)], [over_seeds(errors, above=limits["error"])])
 
 
 @judge("utility-by-thresholds", "seeds")
 def _utility_by_thresholds(context: Context, limits: Limits) -> Judgement:
     models = context.study.graded(context.own)
     share = models["threshold"] / models["tilt"]
-    mean, half = t_interval(share.groupby(models["seed"]).mean())
-    text = f"best threshold task has {mean:.3f} ± {half:.3f} of the bound of a graded reward"
-    return Judgement(text, mean - half > limits["above"], mean - half > limits["mended_above"])
+    share = share.groupby(models["seed"]).mean().to_numpy()
+    text = f"best threshold task has {seeds(share)} of the bound of a graded reward"
+    return Judgement(text, *([over_seeds(share, above=limits[name])] for name in ("above", "mended_above")))
 
 
 @judge("differential-minimum")
@@ -80,7 +82,7 @@ def _differential_minimum(context: Context, limits: Limits, linear: float = 1.0)
     low, high = sorted(np.roots([2, -linear, -1]))
     at_low, at_high = differential.scalar([low, high])[1]
     text = f"minima {abs(at_high):.3f} nats at C = {high:g}, {at_low:.3f} at {low:g}, exact"
-    return Judgement(text, bool(abs(high - 1) < EXACT and abs(at_high) < EXACT))
+    return Judgement(text, [exactly(abs(high - 1) < EXACT and abs(at_high) < EXACT)])
 
 
 @judge("diagonal-sum")
@@ -93,7 +95,8 @@ def _diagonal_sum(context: Context, limits: Limits, coupling: float = 0.0) -> Ju
         measured = np.array([differential.op(*whole), differential.imp(*whole)])
         summed = np.sum(differential.scalar(j_h / j_g), axis=1)
         largest = max(largest, float(np.abs(measured - summed).max()))
-    return Judgement(f"largest difference {largest:.1e} nats, widths 1 to 8, exact", largest < EXACT)
+    text = f"largest difference {largest:.1e} nats, widths 1 to 8, exact"
+    return Judgement(text, [exactly(largest < EXACT)])
 
 
 @judge("jacobian-cost")
@@ -101,11 +104,11 @@ def _jacobian_cost(context: Context, limits: Limits) -> Judgement:
     """Reads `jacobian`, seconds by width, of the benchmark's files."""
     timed = benchmarked(context.benchmarks, "jacobian").values()
     if not timed:
-        return Judgement("not measured: no benchmark file has it", None)
+        return Judgement("not measured: no benchmark file has it", [])
     exponents = [power_law_exponent(*of[:, (of[0] >= 128) & (of[0] <= 1024)]) for of in timed]
     text = f"exponent {', '.join(f'{e:.2f}' for e in exponents)} for widths 128 to 1024"
-    within = all(limits["least"] <= e <= limits["most"] for e in exponents)
-    return Judgement(text, within, max(exponents) <= limits["mended_most"])
+    claim = [Effect(e, low=limits["least"], high=limits["most"]) for e in exponents]
+    return Judgement(text, claim, [Effect(e, high=limits["mended_most"]) for e in exponents])
 
 
 @judge("impact-regularisation")
@@ -114,7 +117,7 @@ def _impact_regularisation(context: Context, limits: Limits) -> Judgement:
         "it needs models trained under an impact penalty, estimated by themselves and by a world model; "
         "the post trains none and names no statistic that would decide it, and no published table holds one"
     )
-    return Judgement(text, None, testable=False)
+    return Judgement(text, [], testable=False)
 
 
 @judge("unlike-aup")
@@ -123,4 +126,4 @@ def _unlike_aup(context: Context, limits: Limits, moves: bool = True) -> Judgeme
     pair = [rooms[name] for name in ("burns", "goes to the first room")]
     imp, penalty = [measured.imp for measured, _ in pair], [lost for _, lost in pair]
     text = f"Imp {imp[0]:.3f}, penalty {penalty[0]:.2f} of burning, {imp[1]:.3f}, {penalty[1]:.2f} of moving"
-    return Judgement(f"{text}, exact", bool((imp[0] - imp[1]) * (penalty[0] - penalty[1]) < 0))
+    return Judgement(f"{text}, exact", [exactly((imp[0] - imp[1]) * (penalty[0] - penalty[1]) < 0)])

@@ -1,41 +1,48 @@
 """Judges of the claims about the sequence, pretraining and reinforcement."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
-from ...statistics import growth_by_goal, levels, page, rise_with_size, t_test
+from ...statistics import growth_by_goal, levels, rise_with_size
 from ...study import GOALS
 from ..findings import plus_minus
-from .judging import EXACT, FEWEST, Context, Judgement, Limits, TooSmall, judge, one_a_seed, over_seeds
+from .effects import Effect, exactly, over_histories, over_seeds
+from .judging import EXACT, FEWEST, Context, Judgement, Limits, TooSmall, judge, one_a_seed, rises, seeds
 
 
 @judge("sequence-predictable")
 def _sequence_predictable(context: Context, limits: Limits) -> Judgement:
     value = float(context.world.table.max(-1).min())
     holds = limits["least"] <= value < limits["below"]
-    return Judgement(f"{value:.4f}, exact", holds, abs(value - limits["mended"]) < EXACT)
+    mended = abs(value - limits["mended"]) < EXACT
+    return Judgement(f"{value:.4f}, exact", [exactly(holds)], [exactly(mended)])
 
 
 @judge("pretraining-beats-chance", "seeds")
 def _pretraining_beats_chance(context: Context, limits: Limits) -> Judgement:
     losses = context.by_size(context.pretrained, "test_loss")
-    text = ", ".join(over_seeds(column) for column in losses.T)
-    p = max(t_test(column, below=limits["loss"]) for column in losses.T)
-    return Judgement(f"held-out loss {text} nats for {', '.join(context.sizes)}", True, p=p)
+    text = f"held-out loss {', '.join(map(seeds, losses.T))} nats for {', '.join(context.sizes)}"
+    return Judgement(text, [over_seeds(column, below=limits["loss"]) for column in losses.T])
 
 
 @judge("pretraining-overfits", "seeds")
 def _pretraining_overfits(context: Context, limits: Limits) -> Judgement:
     rise = rise_with_size(context.pretrained, "test_loss")
-    text = f"rise of the held-out loss at {context.sizes[-1]} {over_seeds(rise)} nats"
-    p = t_test(rise, above=limits["rise"])
-    rises = _rises_of_smaller_sets(context)
-    if not rises:
-        return Judgement(f"{text}; no smaller training set is published", True, None, p)
-    text += "".join(f"; {arm} {over_seeds(values)}" for arm, values in rises.items())
-    # the claim may hold at any of them: Bonferroni
-    smaller = min(t_test(values, above=limits["rise"]) for values in rises.values())
-    return Judgement(text, True, True, p, min(1.0, len(rises) * smaller))
+    text = f"rise of the held-out loss at {context.sizes[-1]} {seeds(rise)} nats"
+    claim = [over_seeds(rise, above=limits["rise"])]
+    smaller = _rises_of_smaller_sets(context)
+    if not smaller:
+        return Judgement(f"{text}; no smaller training set is published", claim, [])
+    text += "".join(f"; {arm} {seeds(values)}" for arm, values in smaller.items())
+    return Judgement(text, claim, [_any([over_seeds(v, above=limits["rise"]) for v in smaller.values()])])
+
+
+def _any(effects: list[Effect]) -> Effect:
+    """The clearest of effects, any of which is enough (Bonferroni)."""
+    clearest = min(effects, key=lambda effect: effect.p_for)
+    return replace(clearest, named=min(1.0, len(effects) * clearest.p_for))
 
 
 def _rises_of_smaller_sets(context: Context) -> dict[str, pd.Series]:
@@ -59,9 +66,8 @@ def _against_sampled(context: Context, arm: str, column: str) -> np.ndarray:
 @judge("maintenance-needed", "ablations")
 def _maintenance_needed(context: Context, limits: Limits) -> Judgement:
     lost = _against_sampled(context, "no maintenance", "even_loss")
-    text = f"even-position loss {over_seeds(lost)} nats higher without maintenance"
-    p, p_mended = (t_test(lost, above=limits[name]) for name in ("above", "mended"))
-    return Judgement(text, True, True, p, p_mended)
+    text = f"even-position loss {seeds(lost)} nats higher without maintenance"
+    return Judgement(text, *([over_seeds(lost, above=limits[name])] for name in ("above", "mended")))
 
 
 @judge("failures-hurt", "ablations")
@@ -69,27 +75,30 @@ def _failures_hurt(context: Context, limits: Limits) -> Judgement:
     arms = levels(context.ablations.models, "failures")["arm"].unique()
     if not len(arms):
         raise TooSmall("the arms that train on failures are not published")
-    text, p = [], {}
+    text, found = [], []
     for arm in (arms[0], arms[-1]):
-        changes = [_against_sampled(context, arm, c) for c in ("success_greedy", "even_accuracy")]
-        text.append(f"{arm}: success {over_seeds(changes[0])}, even accuracy {over_seeds(changes[1])}")
-        p[arm] = max(t_test(change, below=limits["change"]) for change in changes)
-    return Judgement("; ".join(text), True, True, p[arms[0]], p[arms[-1]])
+        lost = [_against_sampled(context, arm, c) for c in ("success_greedy", "even_accuracy")]
+        text.append(f"{arm}: success {seeds(lost[0])}, even accuracy {seeds(lost[1])}")
+        found.append([over_seeds(values, below=limits["change"]) for values in lost])
+    return Judgement("; ".join(text), *found)
 
 
 @judge("success-above-chance", "models")
 def _success_above_chance(context: Context, limits: Limits) -> Judgement:
     rows = context.study.summary()
     ends = rows["n_good"].map(context.world.ceilings(GOALS)).apply(pd.Series)
-    above = ends["odd tokens"] - ends["chance"]
-    least, low = (((rows[name] - ends["chance"]) / above).min() for name in ("s", "s_low"))
-    text = f"at least {least:.2f} of the way from chance to the ceiling (95 %: above {low:.2f})"
-    return Judgement(text, bool(low > limits["share"]), bool(low > limits["mended"]))
+    way = ends["odd tokens"] - ends["chance"]
+    s, low, high = ((rows[name] - ends["chance"]) / way for name in ("s", "s_low", "s_high"))
+    text = f"at least {s.min():.2f} of the way from chance to the ceiling (95 %: above {low.min():.2f})"
+    each = list(zip(low, high, strict=True))
+    return Judgement(
+        text, *([over_histories(e, above=limits[name]) for e in each] for name in ("share", "mended"))
+    )
 
 
 @judge("success-grows-with-size", "seeds")
 def _success_grows(context: Context, limits: Limits) -> Judgement:
     changes, sizes = plus_minus(growth_by_goal(context.own, "s").values()), context.sizes
-    text = f"change by {changes} from {sizes[0]} to {sizes[-1]}"
-    each = [page(context.by_size(rows, "s")) for _, rows in context.own.groupby("n_good")]
-    return Judgement(text, True, True, max(each), page(context.by_size(context.own, "s")))
+    goals = [rows for _, rows in context.own.groupby("n_good")]
+    each, mean = ([rises(context.by_size(r, "s"), limits["change"]) for r in of] for of in (goals, [context.own]))
+    return Judgement(f"change by {changes} from {sizes[0]} to {sizes[-1]}", each, mean)

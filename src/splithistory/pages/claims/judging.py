@@ -5,7 +5,7 @@ computes the check; what its keyword arguments hold is what makes the claim true
 false. Every number that a judge compares with stands in the criteria (`limits`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from ...measure import SplitHistory
 from ...recurrence import Recurrence
 from ...statistics import page, paired_by_seed, t_interval
 from ...study import GOALS, Study
+from .effects import Effect, over_seeds
 
 _CHECKOUT = Path(__file__).resolve().parents[4]
 CRITERIA = _CHECKOUT / "book" / "reference" / "claims.yml"
@@ -36,7 +37,9 @@ class Criterion(BaseModel):
     """A row of the criteria: see the head of the file that holds them.
 
     figure: where the claim is seen, a link into the rendered book, "" if nowhere; limits: every number that
-    the judge compares with, by name.
+    the judge compares with, by name; smallest: where the smallest effect that matters comes from, if it was
+    chosen after the numbers; before: the verdict under the rule before this one, on the profile `post`; moved:
+    why it is another now.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
@@ -47,27 +50,35 @@ class Criterion(BaseModel):
     test: str
     threshold: str
     mended: str = ""
-    correction: Literal["holm", "none"]
+    evidence: Literal["measured", "proved", "constructed"]
     blind: bool
     known: str = ""
     figure: str = ""
     limits: dict[str, float] = {}
+    smallest: str = ""
+    before: str = ""
+    moved: str = ""
+
+    @property
+    def kind(self) -> str:
+        """How much the criterion could have known: blind, known before, proved or constructed."""
+        if self.evidence != "measured":
+            return self.evidence
+        return "blind" if self.blind else "known before"
 
 
 @dataclass(frozen=True)
 class Judgement:
     """What a judge found.
 
-    statistic: the number with its interval, or the word exact; holds: whether the threshold is met, apart
-    from the p value (None: too small to tell); mended: the same of the mended claim; p, p_mended: uncorrected
-    p values of the two, None where there is no test; testable: False with the argument as the statistic.
+    statistic: the number with its interval, or the word exact; claim: the effects that the claim needs, all of
+    them (none: too small to tell); mended: those of the mended claim (None: there is no such claim; none: what
+    it needs is not published); testable: False with the argument as the statistic.
     """
 
     statistic: str
-    holds: bool | None
-    mended: bool | None = False
-    p: float | None = None
-    p_mended: float | None = None
+    claim: Sequence[Effect]
+    mended: Sequence[Effect] | None = None
     testable: bool = True
 
 
@@ -168,25 +179,25 @@ class Context:
         return wide.reindex(columns=sizes or self.sizes).dropna().to_numpy()
 
 
-def centred(low: float, high: float) -> tuple[float, float]:
-    """(centre, half width) of an interval."""
-    return (low + high) / 2, (high - low) / 2
-
-
-def over_seeds(values) -> str:
+def seeds(values) -> str:
     """Mean and half width over seeds."""
     return "{:.3f} ± {:.3f}".format(*t_interval(values))
 
 
-def growth_over_seeds(values: np.ndarray) -> str:
-    """`over_seeds` of the change from the smallest size to the largest, of (seeds, sizes)."""
-    return over_seeds(values[:, -1] - values[:, 0])
+def change(values: np.ndarray) -> np.ndarray:
+    """From the smallest size to the largest, of (seeds, sizes)."""
+    return values[:, -1] - values[:, 0]
 
 
-def grows(context: Context, column: str) -> Judgement:
-    """Page's trend test that a column of nats, on each model's own goal, rises with size."""
+def rises(values: np.ndarray, above: float) -> Effect:
+    """The change with size of (seeds, sizes), held for a rise by Page's trend test."""
+    return over_seeds(change(values), above=above, named=page(values))
+
+
+def grows(context: Context, column: str, limits: Limits) -> Judgement:
+    """Whether a column of nats, on each model's own goal, rises with size."""
     values = context.by_size(context.own, column)
-    return Judgement(f"change by {growth_over_seeds(values)} nats", True, p=page(values))
+    return Judgement(f"change by {seeds(change(values))} nats", [rises(values, limits["change"])])
 
 
 def one_a_seed(there: pd.DataFrame, here: pd.DataFrame, column: str, arm: str) -> np.ndarray:
@@ -210,7 +221,7 @@ def judge(claim: str, needs: Needs = "nothing") -> Callable:
                     _provided(context, needs), _limits()[claim] if limits is None else limits, **given
                 )
             except TooSmall as missing:
-                return Judgement(str(missing), None)
+                return Judgement(str(missing), [])
 
         JUDGES[claim] = judged
         return judged

@@ -1,4 +1,4 @@
-"""From judgements to verdicts: Holm's procedure over all claims, and one line a claim."""
+"""From judgements to verdicts: one rule for all claims, corrected for their number, and one line a claim."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,21 +16,29 @@ from . import (  # noqa: F401  each registers its judges
     prediction,
     self_evaluation,
 )
+from .effects import Decision, decide
 from .judging import JUDGES, Context, Criterion, Judgement, criteria
 
 VERDICTS = (
     "reproduced",
     "reproduced with a correction",
-    "not reproduced",
+    "contradicted",
+    "undecided",
     "not testable",
     "too small to tell",
 )
-_LEVEL = 0.05
+_LEVEL, _TINY = 0.05, 1e-9
+AROUND = {"post": "ablations", "faithful": "recipe"}  # profile: the one whose arms change one setting of it
 
 
 @dataclass(frozen=True)
 class Row:
-    """A claim judged: p that decided it, uncorrected and by Holm's procedure; figure: a link, "" if none."""
+    """A claim judged.
+
+    p, p_corrected: two-sided, of the decision, by itself and by Holm's procedure; detectable: where a claim is
+    undecided, how far beyond its edge an effect had to lie to be seen in 8 studies of 10; figure: a link, "" if
+    none.
+    """
 
     id: str
     claim: str
@@ -40,48 +48,65 @@ class Row:
     verdict: str
     figure: str
     criterion: Criterion
+    detectable: float | None = None
+
+    @property
+    def found(self) -> str:
+        """The statistic with its p value, and what could have been seen."""
+        p, seen = self.p_corrected, self.detectable
+        corrected = "" if p is None else f"; p {f'= {p:.2g}' if p > _TINY else f'< {_TINY:g}'} corrected"
+        seen = "" if seen is None else f"; {seen:.2g} beyond the edge would be seen in 8 studies of 10"
+        return f"{self.statistic}{corrected}{seen}"
 
     def __str__(self) -> str:
         # one line each: for reading in a terminal, and for grep
-        corrected = "" if self.p_corrected is None else f"; p = {self.p_corrected:.2g} corrected"
-        return f"{self.id}: {self.verdict}: {self.statistic}{corrected}"
+        return f"{self.id}: {self.verdict}: {self.found}"
 
 
 def verdicts(context: Context, rows: list[Criterion]) -> Iterator[Row]:
     """Every claim judged, in the order of its criterion; ValueError if one has no judge.
 
-    Holm's family are the rows marked so that have a p value: what is missing or too small is not in it.
+    Holm's family are the decisions in which chance has a part, two-sided: for a claim or against it. A mended
+    claim takes the place of its own.
     """
     if unknown := [row.id for row in rows if row.id not in JUDGES]:
         raise ValueError(f"criteria: given {', '.join(unknown)}, allowed are {', '.join(sorted(JUDGES))}")
     found = {row.id: JUDGES[row.id](context, row.limits) for row in rows}
-    tested = ((row.id, found[row.id].p) for row in rows if row.correction == "holm")
-    family = {name: p for name, p in tested if p is not None}
-    corrected = holm(family)
+    decided = {name: decide(judgement.claim) for name, judgement in found.items() if judgement.claim}
+    family = {name: decision.p for name, decision in decided.items() if decision.tested}
     for row in rows:
-        judgement = found[row.id]
-        p, mended = judgement.p, judgement.p_mended
-        if row.id in family:
-            p = corrected[row.id]
-            mended = mended if mended is None else holm(family | {row.id: mended})[row.id]
-        verdict, by_mended = _verdict(judgement, p, mended)
-        decisive = (judgement.p_mended, mended) if by_mended and mended is not None else (judgement.p, p)
-        yield Row(row.id, row.claim, judgement.statistic, *decisive, verdict, row.figure, row)
+        verdict, decision = _verdict(row.id, found[row.id], decided.get(row.id), family)
+        p, corrected, seen = None, None, None
+        if decision is not None and decision.tested:
+            p, corrected = decision.p, _corrected(row.id, decision, family)
+        if verdict == "undecided" and decision is not None and decision.weakest.error > 0:
+            seen = decision.weakest.detectable(1 - _LEVEL / max(1, len(family)))
+        yield Row(row.id, row.claim, found[row.id].statistic, p, corrected, verdict, row.figure, row, seen)
 
 
-def _verdict(found: Judgement, p: float | None, mended: float | None) -> tuple[str, bool]:
-    """(verdict, whether the mended claim decided it), from corrected p values."""
+def _corrected(name: str, decision: Decision, family: dict[str, float]) -> float:
+    """p of a decision in its claim's place in the family; what is exact needs no correction."""
+    return holm(family | {name: decision.p})[name] if decision.tested else decision.p
+
+
+def _verdict(
+    name: str, found: Judgement, claim: Decision | None, family: dict[str, float]
+) -> tuple[str, Decision | None]:
+    """The verdict, and the decision that it rests on."""
     if not found.testable:
-        return "not testable", False
-    if found.holds is None:
-        return "too small to tell", False
-    if found.holds and (p is None or p < _LEVEL):
-        return "reproduced", False
-    if found.mended is None:
-        return "too small to tell", False
-    if found.mended and (mended is None or mended < _LEVEL):
-        return "reproduced with a correction", True
-    return "not reproduced", False
+        return "not testable", None
+    if claim is None:
+        return "too small to tell", None
+    sure = _corrected(name, claim, family) < _LEVEL
+    if sure and claim.side > 0:
+        return "reproduced", claim
+    if found.mended:
+        mended = decide(found.mended)
+        if mended.side > 0 and _corrected(name, mended, family) < _LEVEL:
+            return "reproduced with a correction", mended
+    elif found.mended is not None:  # what would judge the mended claim is not there
+        return "too small to tell", None
+    return ("contradicted" if sure else "undecided"), claim
 
 
 def count(rows: list[Row]) -> dict[str, int]:
@@ -90,13 +115,19 @@ def count(rows: list[Row]) -> dict[str, int]:
     return {verdict: found[verdict] for verdict in VERDICTS}
 
 
+def count_by_kind(rows: list[Row]) -> dict[str, dict[str, int]]:
+    """`count` of the claims of each kind of criterion: blind, known before, proved, constructed."""
+    kinds = ("blind", "known before", "proved", "constructed")
+    return {kind: count([row for row in rows if row.criterion.kind == kind]) for kind in kinds}
+
+
 def ledger(profile: str = "post", *, fresh: bool = False, store: Store | None = None) -> list[Row]:
     """Every claim judged on the study of a profile, published or trained here (see `study.load`).
 
-    The ablations differ from the profile `post` in one setting each, so only its published models are
-    compared with them.
+    Ablations differ from a profile in one setting each (AROUND), so only its published models are compared.
     """
     rows = criteria()
     results = study.load(profile, fresh=fresh, store=store)
-    ablations = study.published("ablations") if profile == "post" and not fresh else None
+    around = AROUND.get(profile)
+    ablations = study.published(around) if around and not fresh else None
     return list(verdicts(Context(results, ablations), rows))

@@ -1,9 +1,13 @@
 """Judges of the claims about whose objective a model has."""
 
+from collections.abc import Callable
+
 import numpy as np
+import pandas as pd
 
 from ...objectives import (
     ahead,
+    between_seeds,
     separation,
     separation_by_seed,
     shares,
@@ -11,9 +15,10 @@ from ...objectives import (
     subset_separation,
     transfer,
 )
-from ...statistics import t_test
+from ...statistics import pseudovalues
 from ...study import GOALS
-from .judging import Context, Judgement, Limits, judge, over_seeds
+from .effects import Effect, exactly, over_seeds
+from .judging import Context, Judgement, Limits, judge, seeds
 
 
 @judge("subset-transfer", "seeds")
@@ -23,9 +28,10 @@ def _subset_transfer(context: Context, limits: Limits) -> Judgement:
     leading = pairs.loc[pairs["lead"] > 0, ["model", "twin"]]
     clear = sum(_clearly_ahead(context, *models) for models in leading.itertuples(index=False))
     won, of = ahead(pairs)
-    text = f"{over_seeds(above)} above chance; ahead in {won} of {of} pairs, in {clear} clearly"
-    p = t_test(above, above=limits["above_chance"])
-    return Judgement(text, clear >= limits["pairs_clearly_ahead"], True, p, p)
+    text = f"{seeds(above)} above chance; ahead in {won} of {of} pairs, in {clear} clearly"
+    scores = over_seeds(above, above=limits["above_chance"])
+    # "sometimes": a pair that is ahead shows it, none leaves it open
+    return Judgement(text, [scores, Effect(clear, low=limits["pairs_clearly_ahead"] - 1)], [scores])
 
 
 def _clearly_ahead(context: Context, *models: int) -> bool:
@@ -38,12 +44,21 @@ def _clearly_ahead(context: Context, *models: int) -> bool:
 @judge("objective-identified", "seeds")
 def _objective_identified(context: Context, limits: Limits) -> Judgement:
     table = shares(context.crossed)
-    (mean, (low, high)), (pair, (low_2, high_2)) = (
+    (mean, (low, high)), (hard, (low_2, high_2)) = (
         separated(table, "op_share") for separated in (separation, subset_separation)
     )
     text = f"AUC {mean:.3f} ({low:.3f} to {high:.3f}), "
-    text += f"n_good = 2 against 4 {pair:.3f} ({low_2:.3f} to {high_2:.3f})"
-    return Judgement(text, low > limits["mean"] and low_2 > limits["subset"], low > limits["mended"])
+    text += f"n_good = 2 against 4 {hard:.3f} ({low_2:.3f} to {high_2:.3f})"
+    pair = table[table["n_good"].isin((2, 4)) & table["goal"].isin((2, 4))]
+    every, hardest = _separated(table, np.mean), _separated(pair, np.min)
+    claim = [over_seeds(every, above=limits["mean"]), over_seeds(hardest, above=limits["subset"])]
+    return Judgement(text, claim, [over_seeds(every, above=limits["mended"])])
+
+
+def _separated(table: pd.DataFrame, over: Callable) -> np.ndarray:
+    """What each seed contributes to the AUC of right models against wrong ones, by the share of Op."""
+    areas = between_seeds(table, "op_share")
+    return pseudovalues(lambda s: over(areas[:, s][:, :, s].mean((1, 2))), list(range(areas.shape[-1])))
 
 
 @judge("imp-splits-objectives", "seeds")
@@ -51,10 +66,9 @@ def _imp_splits_objectives(context: Context, limits: Limits) -> Judgement:
     table = shares(context.crossed)
     steeper = slope_gap(table, intercept=True).to_numpy()
     clearer = separation_by_seed(table, "imp_share") - separation_by_seed(table, "op_share")
-    text = f"right goal minus wrong ones: slope {over_seeds(steeper)}"
-    text += f"; AUC by Imp minus by Op {over_seeds(clearer)}"
-    p = t_test(steeper, below=limits["slope"])
-    return Judgement(text, True, True, max(p, t_test(clearer, below=limits["auc"])), p)
+    text = f"right goal minus wrong ones: slope {seeds(steeper)}; AUC by Imp minus by Op {seeds(clearer)}"
+    slope = over_seeds(steeper, below=limits["slope"])
+    return Judgement(text, [slope, over_seeds(clearer, below=limits["auc"])], [slope])
 
 
 @judge("ngood6-missing", "models")
@@ -63,4 +77,4 @@ def _ngood6_missing(context: Context, limits: Limits) -> Judgement:
     infinite = np.isinf(rows["imp_min"])
     text = f"Imp_min infinite in {infinite.sum()} of {len(rows)} cases"
     text += f", largest {rows['imp_min'].max():.3f} nats, exact"
-    return Judgement(text, bool(infinite.mean() >= limits["share_infinite"]))
+    return Judgement(text, [exactly(infinite.mean() >= limits["share_infinite"])])

@@ -4,33 +4,27 @@ import numpy as np
 
 from ...policies import generator
 from ...recurrence import Recurrence
-from ...statistics import clustered_interval
-from .judging import EXACT, Context, Judgement, Limits, centred, grows, judge
+from ...statistics import clustered_interval, pseudovalues, t_interval
+from .effects import exactly, over_histories, over_seeds
+from .judging import EXACT, Context, Judgement, Limits, grows, judge
 
 
-def _op(context: Context, model: int) -> tuple[float, float]:
-    """(centre, half width) of the 95 % interval over histories of a model's Op, in nats."""
-    scalars = context.study.scalars(model)
-    return centred(scalars["op_low"], scalars["op_high"])
-
-
-@judge("models-above-generator", "models")
+@judge("models-above-generator", "seeds")
 def _models_above_generator(context: Context, limits: Limits) -> Judgement:
-    low, high = context.generator.interval("op")
-    centre, half = centred(low, high)
-    below = {}
+    """All are measured on the same histories, greedily: so is the generator, and differences are paired."""
+    text, found, own = [], [], context.study.generator().op
     for name, rows in (("finetuned", context.own), ("pretrained", context.pretrained)):
-        intervals = [_op(context, model) for model in rows["model"]]
-        highest = [c - centre + np.hypot(h, half) for c, h in intervals]
-        below[name] = sum(value < limits["least"] for value in highest)
-    text = ", ".join(f"{n} {name}" for name, n in below.items())
-    text = f"below the generator's {context.generator.op:.4f} nats ({low:.4f} to {high:.4f}): {text}"
-    return Judgement(text, not any(below.values()), not below["finetuned"])
+        op = [context.study.scalars(model)["op"] for model in rows["model"]]
+        least = rows.assign(over=np.array(op) - own).groupby("seed")["over"].min().to_numpy()
+        text.append(f"{name} {least.mean():+.4f} ± {t_interval(least)[1]:.4f}")
+        found.append(over_seeds(least, above=limits["least"]))
+    text = f"the least Op of a seed's models less the generator's {own:.4f}: {', '.join(text)} nats"
+    return Judgement(text, found, found[:1])
 
 
 @judge("op-grows-with-size", "seeds")
 def _op_grows(context: Context, limits: Limits) -> Judgement:
-    return grows(context, "op")
+    return grows(context, "op", limits)
 
 
 @judge("not-a-random-walk", "models")
@@ -40,19 +34,22 @@ def _not_a_random_walk(context: Context, limits: Limits) -> Judgement:
     own = independent.interval("op")
     text = f"generator {low:.4f} to {high:.4f} nats (95 %)"
     text += f", independent draws within {np.abs(own).max():.1e} of 0"
-    return Judgement(text, bool(low > limits["least"] and own[0] <= EXACT and own[1] >= -EXACT))
+    none = exactly(bool(own[0] <= EXACT and own[1] >= -EXACT))
+    return Judgement(text, [over_histories((low, high), above=limits["least"]), none])
 
 
 @judge("run-variation", "seeds")
 def _run_variation(context: Context, limits: Limits) -> Judgement:
-    table = context.own.assign(half=[_op(context, model)[1] for model in context.own["model"]])
+    ends = [context.study.scalars(model) for model in context.own["model"]]
+    table = context.own.assign(half=[(end["op_high"] - end["op_low"]) / 2 for end in ends])
     cells = table.pivot(index="seed", columns=["size", "n_good"], values=["op", "half"]).dropna()
-    seeds = list(zip(cells["op"].to_numpy(), cells["half"].to_numpy(), strict=True))
+    each = list(zip(cells["op"].to_numpy(), cells["half"].to_numpy(), strict=True))
 
     def ratio(drawn):
         op, half = (np.stack(part) for part in zip(*drawn, strict=True))
         return op.std(0, ddof=1).mean() / half.mean()
 
-    low, _ = clustered_interval(ratio, seeds)  # resampled seeds spread less: it is no bound from above
-    text = f"standard deviation over seeds {ratio(seeds):.2f} of the half width (95 %: above {low:.2f})"
-    return Judgement(text, low > limits["ratio"])
+    low, _ = clustered_interval(ratio, each)  # resampled seeds spread less: it is no bound from above
+    text = f"standard deviation over seeds {ratio(each):.2f} of the half width (95 %: above {low:.2f})"
+    logs = pseudovalues(lambda of: np.log(ratio(of)), each)
+    return Judgement(text, [over_seeds(logs, above=np.log(limits["ratio"]))])

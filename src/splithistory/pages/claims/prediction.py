@@ -6,20 +6,22 @@ import numpy as np
 
 from ...information import binary_kl, both_orders
 from ...policies import always, everywhere, pictures
-from ...statistics import slopes, t_interval
+from ...statistics import slopes
 from ...study import GOALS
-from .judging import EXACT, Context, Judgement, Limits, judge
+from .effects import Effect, exactly, over_seeds
+from .judging import EXACT, Context, Judgement, Limits, judge, seeds
 
 
 @judge("op-predicted", "seeds")
 def _op_predicted(context: Context, limits: Limits) -> Judgement:
-    mean, half = t_interval(slopes(context.own, "implied_op", "op", ["seed"], intercept=True).to_numpy())
-    error = float(((context.own["op"] - context.own["implied_op"]).abs() / context.own["op"]).median())
-    text = f"slope {mean:.3f} ± {half:.3f}, median relative error {error:.3f}"
+    slope = slopes(context.own, "implied_op", "op", ["seed"], intercept=True).to_numpy()
+    off = context.own.assign(off=(context.own["op"] - context.own["implied_op"]).abs() / context.own["op"])
+    errors = off.groupby(["n_good", "seed"])["off"].median().unstack().to_numpy()
+    text = f"slope {seeds(slope)}, median relative error {', '.join(map(seeds, errors))} for n_good = 2, 4, 6"
 
-    def within(name: str) -> bool:
-        least, most, largest_error = (limits[f"{name}{end}"] for end in ("least", "most", "error"))
-        return bool(least <= mean - half and mean + half <= most and error < largest_error)
+    def within(name: str) -> list[Effect]:
+        least, most, largest = (limits[f"{name}{end}"] for end in ("least", "most", "error"))
+        return [over_seeds(slope, above=least, below=most)] + [over_seeds(e, below=largest) for e in errors]
 
     return Judgement(text, within(""), within("mended_"))
 
@@ -33,18 +35,20 @@ def _some_below_line(context: Context, limits: Limits) -> Judgement:
     refuted = bool(abs(blind.op) < EXACT and blind.implied_op(GOALS[6]) > limits["refuted"])
     text = f"{sampled} of {len(table)} below the line by the post's procedure, {below} exactly"
     text += f"; with delta added at least {least:.4f} nats above it, exact"
-    return Judgement(text, sampled > limits["below"] == below, refuted and least >= -EXACT)
+    some = Effect(sampled, low=limits["below"])  # that none is seen is no refutation
+    return Judgement(text, [exactly(not below and not refuted), some], [exactly(refuted and least >= -EXACT), some])
 
 
-@judge("few-far-above", "models")
+@judge("few-far-above", "seeds")
 def _few_far_above(context: Context, limits: Limits) -> Judgement:
     terms = context.study.decompositions()
     terms = terms[terms["stage"] == "finetuned"]
-    share = float((terms["excess"] / terms["op"] < limits["excess"]).mean())
-    text = (
-        f"less than a quarter of Op within success and failure in {share:.0%} of {len(terms)} models, exact"
-    )
-    return Judgement(text, share > limits["share"])
+    near = terms.assign(near=terms["excess"] / terms["op"] < limits["excess"])
+    shares = near.groupby(["n_good", "seed"])["near"].mean().unstack().to_numpy()
+    text = f"less than a quarter of Op within success and failure in {seeds(shares.mean(0))} of the models"
+    text += f", {', '.join(map(seeds, shares))} for n_good = 2, 4, 6"
+    each, pooled = ([over_seeds(v, above=limits["share"]) for v in of] for of in (shares, [shares.mean(0)]))
+    return Judgement(text, each, pooled)
 
 
 @judge("example-85-15")
@@ -52,7 +56,8 @@ def _example(context: Context, limits: Limits, share: float = 0.85) -> Judgement
     policy = everywhere([0, 0, share, 1 - share, 0, 0, 0, 0])
     implied, op = policy.implied_op(GOALS[6]), policy.op
     text = f"implied {implied:.4f}, actual {op:.4f} nats, exact"
-    return Judgement(text, (round(implied, 2), round(op, 2)) == (limits["implied"], limits["actual"]))
+    found = (round(implied, 2), round(op, 2)) == (limits["implied"], limits["actual"])
+    return Judgement(text, [exactly(found)])
 
 
 @judge("four-pictures")
@@ -61,7 +66,7 @@ def _four_pictures(context: Context, limits: Limits, lean: float = 0.5) -> Judge
     policies = map(everywhere, pictures(range(4), 8, 0.8, leaning).values())
     excess = [policy.excess(range(4)) for policy in policies]
     text = f"excess {', '.join(f'{abs(e):.3f}' for e in excess)} nats at s = 0.8, exact"
-    return Judgement(text, abs(excess[0]) < EXACT and min(excess[1:]) > limits["excess"])
+    return Judgement(text, [exactly(abs(excess[0]) < EXACT and min(excess[1:]) > limits["excess"])])
 
 
 @judge("no-collapse")
@@ -71,6 +76,5 @@ def _no_collapse(context: Context, limits: Limits, divergence: Callable = binary
     s, p = np.linspace(0.01, 0.99, 99), np.array([[0.25], [0.5], [0.75]])
     root = np.sign(s - p) * np.sqrt(2 * divergence(s, p))
     trivial = np.allclose(root**2 / 2, divergence(s, p), rtol=0, atol=EXACT)
-    return Judgement(
-        f"composed maps differ by {largest:.4f} in s, exact", bool(largest > limits["mismatch"]), trivial
-    )
+    text = f"composed maps differ by {largest:.4f} in s, exact"
+    return Judgement(text, [exactly(largest > limits["mismatch"])], [exactly(trivial)])

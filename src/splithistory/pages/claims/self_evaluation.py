@@ -2,25 +2,26 @@
 
 import numpy as np
 
-from ...statistics import median_sizes, page, slopes, t_interval, t_test
-from .judging import Context, Judgement, Limits, TooSmall, judge, one_a_seed, over_seeds
+from ...statistics import median_sizes, page, slopes
+from .effects import over_seeds
+from .judging import Context, Judgement, Limits, TooSmall, change, judge, one_a_seed, seeds
 
 
 @judge("self-op-biased", "self")
 def _self_op_biased(context: Context, limits: Limits) -> Judgement:
     each = slopes(context.judged_by_self, "op", "self_op", intercept=True).unstack("n_good").to_numpy()
-    mean, half = t_interval(each[:, -1])
-    text = f"slopes {', '.join(map(over_seeds, each.T))} for n_good = 2, 4, 6"
-    p = page(each)
-    return Judgement(text, abs(mean - limits["slope"]) <= half, True, p, p)
+    text = f"slopes {', '.join(map(seeds, each.T))} for n_good = 2, 4, 6"
+    on_line = over_seeds(each[:, -1], above=limits["least"], below=limits["most"])
+    trend = over_seeds(change(each), above=limits["trend"], named=page(each))
+    return Judgement(text, [on_line, trend], [trend])
 
 
 @judge("self-imp-worse", "self")
 def _self_imp_worse(context: Context, limits: Limits) -> Judgement:
     medians = median_sizes(context.judged_by_self, "imp_off", "op_off")
     imp, op = medians["imp_off"], medians["op_off"]
-    text = f"median relative error {over_seeds(imp)} of Imp, {over_seeds(op)} of Op"
-    return Judgement(text, True, p=t_test(np.log(imp / op), above=limits["logarithm"]))
+    text = f"median relative error {seeds(imp)} of Imp, {seeds(op)} of Op"
+    return Judgement(text, [over_seeds(np.log(imp / op), above=limits["logarithm"])])
 
 
 def _acted_minus_sampled(context: Context, column: str) -> np.ndarray:
@@ -33,14 +34,16 @@ def _acted_minus_sampled(context: Context, column: str) -> np.ndarray:
 
 @judge("self-imp-bias", "self")
 def _self_imp_bias(context: Context, limits: Limits) -> Judgement:
-    more, zero = -_acted_minus_sampled(context, "imp_off"), limits["difference"]
-    p = min(1.0, 2 * min(t_test(more, above=zero), t_test(more, below=zero)))
-    text = f"relative error of self-estimated Imp {over_seeds(more)} more with the generator's histories"
-    return Judgement(text, True, p=p)
+    more = -_acted_minus_sampled(context, "imp_off")
+    text = f"relative error of self-estimated Imp {seeds(more)} more with the generator's histories"
+    return Judgement(text, [over_seeds(more, differs=limits["difference"])])
 
 
 @judge("self-bias-cause", "self")
 def _self_bias_cause(context: Context, limits: Limits) -> Judgement:
     more = _acted_minus_sampled(context, "op_off")
-    text = f"relative error of self-estimated Op {over_seeds(more)} more with the model's own histories"
-    return Judgement(text, True, p=t_test(more, below=limits["difference"]))
+    expects = _acted_minus_sampled(context, "s_prime_error")
+    text = f"relative error of self-estimated Op {seeds(more)} more with the model's own histories"
+    text += f"; success expected in F' {seeds(expects)} more"
+    claim, mended = over_seeds(more, below=limits["difference"]), over_seeds(expects, above=limits["expected"])
+    return Judgement(text, [claim], [mended])
