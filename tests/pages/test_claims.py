@@ -856,12 +856,26 @@ def test_tables_of_the_page_escape_what_people_wrote_link_figures_and_colour_ver
     row = claims.Row("x", "a claim", "1 > 0", 0.01, 0.0234, YES, "page.html#fig", criterion)
     other = replace(row, p_corrected=None, verdict="not testable", figure="")
     shown = claims.verdict_table([row, other]).data
-    assert '<td><a href="../page.html#fig">x</a><br>a claim</td><td>1 &gt; 0; p = 0.023</td>' in shown
-    assert '<td><b style="color:#009e73">reproduced</b><br>not blind</td></tr>' in shown
+    assert '<td><a href="../page.html#fig">x</a><br>a claim</td><td>1 &gt; 0; p = 0.023 corrected</td>' in shown
+    assert '<td><b style="color:#009e73">reproduced</b><br>proved</td></tr>' in shown
     assert '<tr><td>x<br>a claim</td><td>1 &gt; 0</td><td><b style="color:#6b6b6b">not testable</b>' in shown
     criteria = claims.criteria_table([row]).data
     assert criteria.startswith('<table class="claims"><tr><th>claim</th><th>statistic and test</th>')
     assert "<td>x</td><td>a &lt; b; proof</td><td>a &amp; b<br>mended: or c</td>" in criteria
+
+
+def test_tables_of_the_page_show_what_moved_and_set_studies_side_by_side():
+    measured, proved = CRITERIA["imp-three-lines"], CRITERIA["imp-bounded"]
+    rows = [claims.Row(c.id, "", "", None, None, v, "", c) for c, v in ((measured, OPEN), (proved, YES))]
+    other = [replace(rows[0], verdict=NO), rows[1]]
+    moved = claims.moved_table(rows).data
+    assert f"<td>{measured.id}</td><td>{measured.before}</td>" in moved and measured.moved in moved
+    assert proved.id not in moved  # its verdict is what it was
+    beside = claims.profiles_table({"one": rows, "other": other}).data
+    assert "<th>one</th><th>other</th>" in beside and proved.id not in beside
+    assert re.search(rf"{measured.id}</td><td><b[^>]*>undecided</b></td><td><b[^>]*>contradicted</b>", beside)
+    kinds = claims.kinds_table(rows).data
+    assert "<tr><td>proved</td><td>1</td><td></td></tr>" in kinds and "<th>contradicted</th>" not in kinds
 
 
 def test_only_the_published_reproduction_is_compared_with_the_ablations(monkeypatch):

@@ -14,7 +14,7 @@ is a mean over the models of that seed; what needs several effects needs each, a
 
 from .judging import BENCHMARKS, CRITERIA, JUDGES, Context, Criterion, Judgement, criteria
 from .ledger import VERDICTS, Row, count, count_by_kind, ledger, verdicts
-from .page import criteria_table, verdict_table
+from .page import criteria_table, kinds_table, moved_table, profiles_table, verdict_table
 
 __all__ = [
     "BENCHMARKS",
@@ -29,7 +29,10 @@ __all__ = [
     "count_by_kind",
     "criteria",
     "criteria_table",
+    "kinds_table",
     "ledger",
+    "moved_table",
+    "profiles_table",
     "verdict_table",
     "verdicts",
 ]
