@@ -22,7 +22,7 @@ information
 recurrence estimators differential statistics engine transformer simulators
 measure
 objectives policies shortcuts blocks data mdp episodes rewards detection
-calibration planning
+calibration planning gridworlds
 training neighbours
 study.store study.grid
 study.results

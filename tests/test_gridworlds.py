@@ -1,0 +1,70 @@
+"""Grids: moves and places, what is tested is not trained, agents that earn the best, the lead of the coin."""
+
+import numpy as np
+import pytest
+
+from splithistory.gridworlds import (
+    COIN,
+    CORNER,
+    PLACES,
+    CoinWorld,
+    Learning,
+    grid,
+    layouts,
+    lead,
+    learn,
+    moves,
+)
+from splithistory.measure import Futures
+from splithistory.planning import earned, value_iteration
+
+
+def test_moves_go_where_they_say_and_walls_hold():
+    up, down, left, right, stay = moves(3, 0.0).argmax(-1)
+    assert [up[4], down[4], left[4], right[4], stay[4]] == [1, 7, 3, 5, 4]
+    assert [up[2], right[2], down[6], left[6]] == [2, 2, 6, 6]  # top right, bottom left
+    slipping = moves(3, 0.5)
+    assert slipping[0, 4, 1] == pytest.approx(0.6) and np.allclose(slipping.sum(-1), 1)
+    assert grid().n_outcomes == 9
+
+
+def test_the_coin_stays_and_comes_before_the_corner():
+    world = CoinWorld((4, 0, 12))
+    outcome, mdp = world.mdp().outcome.argmax(1).reshape(3, 25), world.mdp()
+    assert outcome[:, 4].tolist() == [COIN, CORNER, CORNER]  # the corner of a grid of five is cell 4
+    assert outcome[1, [0, 20, 24, 7]].tolist() == [COIN, 2, 2, 3]
+    assert np.allclose(mdp.dense().reshape(5, 3, 25, 3, 25).sum((2, 4)), 25 * np.eye(3))
+    assert np.array_equal(world.seen()[[0, 25, 74]], [[-1, -1, -1, 1], [-1, -1, -1, -1], [1, 1, 0, 0]])
+
+
+def test_no_place_that_is_tested_was_trained_on():
+    few, many = layouts(3, 4, 8), layouts(3, 17, 8)
+    assert few[0] == many[0][:4] and few[1] == many[1] and few[0][0] == 4
+    assert len(set(many[0]) | set(many[1])) == 25
+    assert layouts(4, 4, 8) != few
+    with pytest.raises(ValueError, match="n_train: given 18, allowed is 1 to 17"):
+        layouts(3, 18, 8)
+
+
+def test_an_agent_learns_to_stand_on_the_coin_and_the_same_whoever_learns_beside_it():
+    worlds = [CoinWorld(layouts(seed, 1, 3, size=3)[0], size=3, horizon=4) for seed in (0, 1)]
+    tests = [CoinWorld(layouts(seed, 1, 3, size=3)[1], size=3, horizon=4) for seed in (0, 1)]
+    how = Learning(updates=100)
+    both = learn(worlds, tests, (0, 1), how, at=(0,))
+    assert set(both) == {0, 100} and both[100][1].shape == (2, 27, 5)
+    for i, world in enumerate(worlds):
+        onto = world.on(COIN).astype(float)
+        best = value_iteration(world.mdp(), onto, final=onto)[0]
+        got, most = (earned(world.mdp(), policy, onto, final=onto) for policy in (both[100][0][i], best))
+        assert got == pytest.approx(most, rel=0.03)
+    alone = learn(worlds[1:], tests[1:], (1,), how)
+    assert np.allclose(alone[100][1][0], both[100][1][1], atol=1e-2)
+
+
+def test_the_lead_is_of_what_is_reached_more_often_than_without_the_policy():
+    even = np.full(4, 1 / 4)
+    seeker = Futures([1.0], [0.7, 0.1, 0.1, 0.1], [even])
+    assert lead(seeker) == pytest.approx(seeker.imp_min([0])) and len(PLACES) == 4
+    other = Futures([1.0], [0.1, 0.7, 0.1, 0.1], [even])
+    assert lead(other) == pytest.approx(-lead(seeker))
+    assert lead(Futures([1.0], [0.1, 0.1, 0.4, 0.4], [even])) == 0
