@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 import directed
 import exact
 import jacobian
+import manysteps
 import replaying
 import torch
 from table import device_name, row, shown, write
@@ -44,9 +45,9 @@ class Settings:
     sizes: models that train; rounds: turns that each competitor gets; seconds: length of one turn of
     training; windows: training set; peak_seconds: time for each matrix size; histories: for the exact
     measure; pairs: histories of which all pairs are taken for the post's procedure; widths, depths: of the
-    residual blocks whose differential measures are timed; states, worlds: of the random worlds in which
-    goal-directedness is; replays: sequences, and seeds, of an agent in a simulator; profile: the study that a
-    GPU does whole.
+    residual blocks whose differential measures are timed; episodes: states, sequences and horizon of a world
+    of many steps; states, worlds: of the random worlds in which goal-directedness is; replays: sequences, and
+    seeds, of an agent in a simulator; profile: the study that a GPU does whole.
     """
 
     sizes: tuple[str, ...] = ("18k", "53k", "144k", "402k")
@@ -58,6 +59,7 @@ class Settings:
     pairs: int = 2000
     widths: tuple[int, ...] = jacobian.WIDTHS
     depths: tuple[int, ...] = jacobian.DEPTHS
+    episodes: tuple[int, int, int] = (10_000, 1000, 100)
     states: int = 150
     worlds: int = 100
     replays: int = 200
@@ -74,6 +76,7 @@ QUICK = Settings(
     pairs=50,
     widths=(16, 128, 256),
     depths=(1,),
+    episodes=(200, 50, 10),
     states=20,
     worlds=3,
     replays=10,
@@ -129,6 +132,8 @@ def measure(settings: Settings, device: str) -> dict:
     else:
         _say("exact measure")
         rows += measure_rows(exact.measured(settings.histories, settings.pairs, settings.rounds), settings)
+        _say("many steps")
+        rows += episode_rows(manysteps.measured(*settings.episodes, settings.rounds), settings)
         _say("differential measures")
         by_width = jacobian.measured(settings.widths, settings.rounds)
         by_depth = jacobian.measured_depths(settings.depths, settings.rounds)
@@ -254,6 +259,22 @@ def measure_rows(found: dict, settings: Settings) -> list[dict]:
             note=f"{settings.pairs:,} histories; other: a loop over one index",
         ),
     ]
+
+
+def episode_rows(found: dict, settings: Settings) -> list[dict]:
+    """Cost of split history in a world of many steps, from what its process found (see `manysteps`)."""
+    states, sequences, horizon = settings.episodes
+    n = f"{states:,} states, {manysteps.ACTIONS} actions, horizon {horizon}, {sequences:,} sequences, one thread"
+    rows = [
+        row("many steps", found["states"][-1][1], unit="s", note=n),
+        row("many steps, peak memory", [found["peak"] / 1e9], unit="GB", note="the whole process"),
+    ]
+    for what in ("states", "horizon"):
+        sizes, seconds = zip(*found[what], strict=True)
+        growth = [exact.growth_exponent(sizes, turn) for turn in zip(*seconds, strict=True)]
+        note = f"{sizes[0]:,} to {sizes[-1]:,}"
+        rows.append(row(f"many steps, growth with {what}", growth, unit="exponent", note=note))
+    return rows
 
 
 def jacobian_rows(by_width: dict[int, list[float]]) -> list[dict]:

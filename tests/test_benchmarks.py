@@ -168,6 +168,8 @@ def report():
     times = [[1000, [1.0, 1.0]], [10_000, [10.0, 10.0]]]
     measured = {"times": times, "exact": [1.0], "pairwise": [200.0], "peak": 2e8, "imports": 5e7}
     rows = bench.peak_rows(peaks) + bench.measure_rows(measured, bench.Settings())
+    steps = {"states": [[100, [1.0]], [400, [4.0]]], "horizon": [[10, [1.0]], [40, [8.0]]]}
+    rows += bench.episode_rows({**steps, "peak": 2e8, "imports": 5e7}, bench.Settings())
     rows += bench.jacobian_rows({64: [9.0], 128: [1.0], 256: [8.0], 512: [64.0]})
     rows.append(bench.replay_row([7.0], [70.0], 200))
     rows += bench.directed_rows({"seconds": [1.0, 3.0], "converged": [True, False]}, bench.Settings())
@@ -185,6 +187,9 @@ def test_rows_from_measurements(report):
     assert rows["exact measure, growth with histories"]["ours"] == pytest.approx(1)
     assert rows["exact measure against the post's pairs"]["ratio"] == 200
     assert rows["exact measure"]["met"] is False  # 10 s
+    assert rows["many steps"]["ours"] == 4 and rows["many steps"]["met"]
+    assert rows["many steps, growth with states"]["ours"] == pytest.approx(1)
+    assert rows["many steps, growth with horizon"]["ours"] == pytest.approx(1.5)
     assert rows["differential measures, growth with width"]["ours"] == pytest.approx(3)  # 64 does not count
     assert rows["goal-directedness, unknown utility"]["ours"] == 2  # the median world
     assert rows["replays in a simulator"]["met"] is False and rows["replays in a simulator"]["ratio"] == 10

@@ -18,7 +18,7 @@ from .measure import Measured, draw
 _ATOL = 1e-6  # how far a row of the transition may be from summing to one, as in `information`
 _TOGETHER = 500  # states up to which beliefs are columns of one matrix; more, and one a time fits caches
 _ENTRIES = 2**22  # of a matrix of beliefs
-_EXACT = 2**25  # states times sequences that may be enumerated
+_EXACT = 2**24  # states times sequences that may be enumerated
 
 
 class MDP:
@@ -35,6 +35,7 @@ class MDP:
     def __init__(self, transition, initial, outcome, *, horizon: int):
         self.horizon = check_integer("horizon", horizon, 1)
         self.transition = _transition(transition)
+        self._onward = [matrix.T for matrix in self.transition]  # columns compressed: faster than rows
         self.initial = as_distribution(initial, "initial")
         if self.initial.shape != (self.n_states,):
             raise ValueError(f"initial: shape {self.initial.shape}, allowed is ({self.n_states},)")
@@ -61,7 +62,7 @@ class MDP:
 
     def step(self, beliefs: np.ndarray, action) -> np.ndarray:
         """Distributions over states, (S,) or columns (S, N), one step on if `action` is played everywhere."""
-        return self._forward[action] @ beliefs
+        return self._onward[action] @ beliefs
 
     def states(self, policy) -> np.ndarray:
         """(T+1, S): how probable each state is before every step, and after the last, if `policy` acts."""
@@ -89,10 +90,6 @@ class MDP:
         row = actions.astype(np.int64) * self.n_states + states
         found = np.searchsorted(rungs, row + chance, side="right")
         return following[np.clip(found, starts[row], starts[row + 1] - 1)]
-
-    @cached_property
-    def _forward(self) -> list:
-        return [sparse.csr_array(matrix.T) for matrix in self.transition]
 
     @cached_property
     def _rungs(self) -> tuple:
@@ -162,12 +159,21 @@ def split_mdp(mdp: MDP, policy, *, method: str = "sampled", n_sequences: int = 1
     A policy that plays one sequence, whatever happens, has Op = Imp = 0 exactly by either method.
 
     ValueError if the policy has the wrong shape or there are too many sequences to enumerate.
+
+    >>> import numpy as np
+    >>> from splithistory.mdp import MDP, split_mdp
+    >>> stay, move = np.array([[0.7, 0.3], [0.3, 0.7]]), np.array([[0.3, 0.7], [0.7, 0.3]])  # of two rooms
+    >>> world = MDP([stay, move], initial=[0.5, 0.5], outcome=np.arange(2), horizon=5)
+    >>> policy = np.array([0, 1])  # in room 0 it stays, from room 1 it moves
+    >>> measured = split_mdp(world, policy, seed=0)
+    >>> print(f"Op {measured.op:.3f}, Imp {measured.imp:.3f} nats, success {measured.success([0]):.2f}")
+    Op 0.082, Imp 0.082 nats, success 0.70
     """
     if method not in ("sampled", "exact"):
         raise ValueError(f"method: given {method!r}, allowed are 'sampled' and 'exact'")
     probs = policy_probs(mdp, policy)
     check_integer("n_sequences", n_sequences, 2)
-    states = mdp.states(probs)
+    states = mdp.states(policy)
     plan = _plan(states, probs)
     counts = None
     if plan is not None:
@@ -177,16 +183,19 @@ def split_mdp(mdp: MDP, policy, *, method: str = "sampled", n_sequences: int = 1
     else:
         if seed is None:
             raise ValueError("seed: none given, allowed is an integer >= 0 (method='sampled' draws episodes)")
-        _, actions = mdp.episodes(probs, n_sequences, seed=seed)
+        _, actions = mdp.episodes(policy, n_sequences, seed=seed)
         sequences, counts = np.unique(actions, axis=0, return_counts=True)
         weights = counts / n_sequences
-    replayed = outcomes_of(mdp, sequences)
+    replayed = replay(mdp, sequences)
     outcomes = replayed[0] if plan is not None else states[-1] @ mdp.outcome
     return SplitMDP(sequences, counts, weights, outcomes, replayed)
 
 
-def outcomes_of(mdp: MDP, sequences: np.ndarray) -> np.ndarray:
-    """F' | A, outcomes (J, K) of sequences of actions (J, T), sorted, that are played whatever happens."""
+def replay(mdp: MDP, sequences: np.ndarray) -> np.ndarray:
+    """F' | A: outcomes (J, K) of sequences of actions (J, T) that are played whatever happens, exact.
+
+    Beginnings that neighbours share are computed once: sorted sequences are quickest.
+    """
     if mdp.n_states > _TOGETHER:
         return _one_by_one(mdp, sequences)
     chunk = max(1, _ENTRIES // mdp.n_states)
@@ -209,15 +218,17 @@ def _as_columns(mdp: MDP, sequences: np.ndarray) -> np.ndarray:
 
 
 def _one_by_one(mdp: MDP, sequences: np.ndarray) -> np.ndarray:
-    """Sequence by sequence, from where it leaves the one before."""
-    beliefs, found, last = [mdp.initial], [], sequences[0]
-    for sequence in sequences:
-        differs = np.flatnonzero(sequence != last)
-        del beliefs[(differs[0] if len(differs) else mdp.horizon) + 1 :]
-        for action in sequence[len(beliefs) - 1 :]:
-            beliefs.append(mdp.step(beliefs[-1], action))
-        found.append(beliefs[-1] @ mdp.outcome)
-        last = sequence
+    """Sequence by sequence, from where it leaves the one before; only what the next one shares is kept."""
+    shared = (sequences[1:] != sequences[:-1]).argmax(1).tolist()  # steps, with the next sequence
+    beliefs, found = [mdp.initial], []
+    for sequence, start, kept in zip(sequences, [0, *shared], [*shared, 0], strict=True):
+        del beliefs[start + 1 :]
+        belief = beliefs[start]
+        for depth, action in enumerate(sequence[start:], start + 1):
+            belief = mdp.step(belief, action)
+            if depth <= kept:
+                beliefs.append(belief)
+        found.append(belief @ mdp.outcome)
     return np.stack(found)
 
 
@@ -234,7 +245,7 @@ def _enumerated(mdp: MDP, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if joint.size * mdp.n_actions > _EXACT:
             given = f"up to {mdp.n_actions}**{mdp.horizon} sequences in {mdp.n_states} states"
             allowed = f"for method='exact' are states times sequences up to {_EXACT:,}"
-            raise ValueError(f"horizon: {given}, allowed {allowed}")
+            raise ValueError(f"horizon: given {given}, allowed {allowed}")
         acted = joint[:, :, None] * now[:, None, :]  # (S, J, A)
         which, actions = np.nonzero(acted.any(0))
         joint = np.empty((mdp.n_states, len(which)))
@@ -268,12 +279,11 @@ def from_gymnasium(env, outcome, *, horizon: int) -> MDP:
     on steps that a wrapper sets does not count: `horizon` does. outcome: as in `MDP`.
     ValueError if the environment does not publish them, or if a state ends an episode only sometimes.
     """
-    table = getattr(env.unwrapped, "P", None)
-    initial = getattr(env.unwrapped, "initial_state_distrib", None)
-    if table is None or initial is None:
-        raise ValueError(
-            f"env: {env} has no P and initial_state_distrib, allowed are environments that publish both"
-        )
+    core = getattr(env, "unwrapped", env)
+    if not (hasattr(core, "P") and hasattr(core, "initial_state_distrib")):
+        allowed = "allowed are environments that have both, such as FrozenLake, CliffWalking and Taxi"
+        raise ValueError(f"env: {core} has no P and initial_state_distrib, {allowed}")
+    table, initial = core.P, core.initial_state_distrib
     size, n_actions = len(table), len(table[0])
     ended, alive = _ends(table, initial)
     if both := sorted(ended & alive):
@@ -307,7 +317,7 @@ def _transition(transition) -> tuple:
         transition = as_array(transition, "transition")
     matrices = [sparse.csr_array(matrix, dtype=np.float64) for matrix in transition]
     shapes = {matrix.shape for matrix in matrices}
-    if len(shapes) != 1 or len(set(*shapes)) != 1:
+    if len(shapes) != 1 or len(min(shapes)) != 2 or len(set(*shapes)) != 1:
         raise ValueError(f"transition: shapes {sorted(shapes)}, allowed is (A, S, S), or A matrices (S, S)")
     return tuple(_stochastic(matrix, a) for a, matrix in enumerate(matrices))
 
@@ -315,9 +325,8 @@ def _transition(transition) -> tuple:
 def _stochastic(matrix, action: int):
     """A matrix whose rows are distributions, their sums made one, indices small."""
     if not np.isfinite(matrix.data).all() or (matrix.data < 0).any():
-        raise ValueError(
-            f"transition: action {action} has {matrix.data.min():.6g}, allowed are probabilities"
-        )
+        worst = matrix.data.min()
+        raise ValueError(f"transition: action {action} has entry {worst:.6g}, allowed are probabilities")
     sums = matrix.sum(1)
     if (bad := np.abs(sums - 1) > _ATOL).any():
         row = int(bad.argmax())
