@@ -264,9 +264,9 @@ def measure_rows(found: dict, settings: Settings) -> list[dict]:
 def episode_rows(found: dict, settings: Settings) -> list[dict]:
     """Cost of split history in a world of many steps, from what its process found (see `manysteps`)."""
     states, sequences, horizon = settings.episodes
-    n = f"{states:,} states, {manysteps.ACTIONS} actions, horizon {horizon}, {sequences:,} sequences, one thread"
+    n = f"{states:,} states, {manysteps.ACTIONS} actions, horizon {horizon}, {sequences:,} sequences"
     rows = [
-        row("many steps", found["states"][-1][1], unit="s", note=n),
+        row("many steps", found["states"][-1][1], unit="s", note=f"{n}, one thread"),
         row("many steps, peak memory", [found["peak"] / 1e9], unit="GB", note="the whole process"),
     ]
     for what in ("states", "horizon"):

@@ -1,7 +1,7 @@
 """Cost of split history in worlds of many steps, in a fresh process that does nothing else.
 
-`python benchmarks/manysteps.py STATES SEQUENCES HORIZON ROUNDS` is that process; it prints what it measured as
-JSON. The world is hard for a cache: each action of each state leads to five states anywhere.
+`python benchmarks/manysteps.py STATES SEQUENCES HORIZON ROUNDS` is that process; it prints what it measured
+as JSON. The world is hard for a cache: each action of each state leads to five states anywhere.
 """
 
 import json
