@@ -45,7 +45,7 @@ class Keep(BaseCallback):
 
 
 def actor(policy) -> dict[str, np.ndarray]:
-    """What chooses the action: w0, b0, w1, b1, w2, b2; layers are tanh(w x + b), the last without the tanh."""
+    """What chooses the action: w0, b0, w1, b1, w2, b2; layers tanh(w x + b), the last without the tanh."""
     net = policy.mlp_extractor.policy_net
     layers = [net[0], net[2], policy.action_net]
     parts = {f"w{i}": layer.weight for i, layer in enumerate(layers)}

@@ -1,7 +1,8 @@
 """Whether intervals for an agent in a simulator hold the truth: `python benchmarks/lake.py`.
 
-FrozenLake publishes its transitions, so that what `split_mdp` finds there is the truth, and `split_episodes` an
-estimate. Writes results/worlds/lake/ (coverage.parquet, manifest.json). About half an hour on one core.
+FrozenLake publishes its transitions, so that what `split_mdp` finds there is the truth, and what
+`split_episodes` would find an estimate. Writes results/worlds/lake/ (coverage.parquet, manifest.json). About
+ten minutes on one core.
 """
 
 import argparse
@@ -29,7 +30,7 @@ TRUE_SEQUENCES = 100_000
 
 
 class Lake:
-    """FrozenLake-v1 with an agent, many episodes at a time, each driven by numbers in [0, 1) as in Gymnasium."""
+    """FrozenLake-v1 with an agent, many episodes at a time, driven by numbers in [0, 1) as in Gymnasium."""
 
     def __init__(self, outcomes: str, epsilon: float):
         self.env = gymnasium.make("FrozenLake-v1").unwrapped
