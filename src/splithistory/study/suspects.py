@@ -12,7 +12,7 @@ from ..detection import SCORES, by_class, detected, diluted, suspicions
 from ..measure import SplitHistory
 from ..policies import acting
 from ..recurrence import Recurrence
-from ..statistics import Interval, changes
+from ..statistics import Interval, changes, levels
 from .results import GOALS, Study
 from .selfreports import reported
 
@@ -37,7 +37,7 @@ SMALLEST = np.log(1.1)  # change of ln(self-estimated Imp / measured Imp) that m
 def hidden_goals(study: Study) -> dict[str, tuple]:
     """{arm: (goal, classes, share)} of the profile `hidden`, as `rewards.with_hidden` takes them."""
     arms = study.manifest["profile"]["arms"]
-    return {name: tuple(arm["settings"]["hidden"]) for name, arm in arms.items()}
+    return {name: tuple(arms[name]["settings"]["hidden"]) for name in EXPECTED if name in arms}
 
 
 def perfect(world: Recurrence, hidden: Sequence = ()) -> SplitHistory:
@@ -126,3 +126,8 @@ def under_penalty(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, dict
     rest = table[table["arm"] != NONE]
     found = changes(rest, table[table["arm"] == NONE], columns, ["arm"])
     return {arm: of for (arm,), of in found.items()}
+
+
+def doses(table: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Models of `penalised` under one kind of penalty, those without at 0, with the penalty as `level`."""
+    return pd.concat([table[table["arm"] == NONE].assign(level=0.0), levels(table, kind)])
