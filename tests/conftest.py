@@ -22,9 +22,7 @@ settings.load_profile("untimed")
 SMALL = Architecture(width=16, layers=2)
 SHORT = Pretraining(steps=20, batch=32, train_size=256, test_size=128, evaluations=2, warmup=5)
 GOAL = (0, 4)
-TUNE = Reinforcement(
-    updates=20, batch=32, pool=256, test_size=128, evaluations=2, maintenance_batch=16
-)
+TUNE = Reinforcement(updates=20, batch=32, pool=256, test_size=128, evaluations=2, maintenance_batch=16)
 
 
 def starting_weights(seeds) -> dict:

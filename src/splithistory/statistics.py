@@ -37,7 +37,7 @@ def standard_error(values) -> Interval:
 
 
 def pseudovalues(statistic: Callable, clusters: Sequence) -> np.ndarray:
-    """Jackknife: what each cluster contributes to statistic(list of clusters), to be treated as independent."""
+    """Jackknife: what each cluster contributes to statistic(list of clusters), as independent values."""
     clusters, n = list(clusters), len(clusters)
     without = np.array([statistic(clusters[:i] + clusters[i + 1 :]) for i in range(n)])
     return n * statistic(clusters) - (n - 1) * without

@@ -856,7 +856,8 @@ def test_tables_of_the_page_escape_what_people_wrote_link_figures_and_colour_ver
     row = claims.Row("x", "a claim", "1 > 0", 0.01, 0.0234, YES, "page.html#fig", criterion)
     other = replace(row, p_corrected=None, verdict="not testable", figure="")
     shown = claims.verdict_table([row, other]).data
-    assert '<td><a href="../page.html#fig">x</a><br>a claim</td><td>1 &gt; 0; p = 0.023 corrected</td>' in shown
+    link = '<a href="../page.html#fig">x</a>'
+    assert f"<td>{link}<br>a claim</td><td>1 &gt; 0; p = 0.023 corrected</td>" in shown
     assert '<td><b style="color:#009e73">reproduced</b><br>proved</td></tr>' in shown
     assert '<tr><td>x<br>a claim</td><td>1 &gt; 0</td><td><b style="color:#6b6b6b">not testable</b>' in shown
     criteria = claims.criteria_table([row]).data

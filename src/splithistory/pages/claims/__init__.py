@@ -4,9 +4,9 @@ The criteria are data (`book/reference/claims.yml`), committed before the study 
 chapter computes the statistic that each names, and `ledger` turns all of them into verdicts. No verdict is
 written by hand: other results, other verdicts.
 
-One rule for all (`effects`): a claim puts an effect into a region whose edge is the smallest effect that matters.
-It is reproduced if the effect lies there by more than chance allows, contradicted if it lies elsewhere by more
-than chance allows, undecided else; both corrected for the number of claims.
+One rule for all (`effects`): a claim puts an effect into a region, whose edge is the smallest effect that
+matters. It is reproduced if the effect lies there by more than chance allows, contradicted if it lies
+elsewhere by more than chance allows, undecided else; both corrected for the number of claims.
 
 Readings where a criterion leaves room: a slope is that of least squares with an intercept; one value a seed
 is a mean over the models of that seed; what needs several effects needs each, and is contradicted by any.

@@ -73,7 +73,8 @@ def _utility_by_thresholds(context: Context, limits: Limits) -> Judgement:
     share = models["threshold"] / models["tilt"]
     share = share.groupby(models["seed"]).mean().to_numpy()
     text = f"best threshold task has {seeds(share)} of the bound of a graded reward"
-    return Judgement(text, *([over_seeds(share, above=limits[name])] for name in ("above", "mended_above")))
+    claim, mended = ([over_seeds(share, above=limits[name])] for name in ("above", "mended_above"))
+    return Judgement(text, claim, mended)
 
 
 @judge("differential-minimum")

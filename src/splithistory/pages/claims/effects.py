@@ -1,8 +1,8 @@
 """An effect and the region in which a claim puts it: on the claim's side, on the other, or undecided.
 
-The one rule of the ledger. A claim names a region, whose edge is the smallest effect that matters. It is borne out
-if the effect lies within the region by more than chance allows, contradicted if it lies outside of it by more than
-chance allows, and undecided else. A large p is no refutation.
+The one rule of the ledger. A claim names a region, whose edge is the smallest effect that matters. It is
+borne out if the effect lies in the region by more than chance allows, contradicted if it lies outside by
+more than chance allows, and undecided else. A large p is no refutation.
 """
 
 from collections.abc import Iterable
@@ -105,7 +105,11 @@ def exactly(holds: bool) -> Effect:
 
 @dataclass(frozen=True)
 class Decision:
-    """Which way effects decide a claim: side 1 for it, −1 against it; p two-sided; the effect that decides."""
+    """Which way effects decide a claim.
+
+    side: 1 for it, −1 against it; p: two-sided; tested: whether chance has a part in it; weakest: the effect
+    that is the least certain.
+    """
 
     side: int
     p: float
@@ -114,7 +118,7 @@ class Decision:
 
 
 def decide(effects: Iterable[Effect]) -> Decision:
-    """A claim that needs all of its effects: the least certain decides for it, any one against it (Bonferroni)."""
+    """A claim needs all of its effects: the least certain decides for it, any one against it (Bonferroni)."""
     effects = tuple(effects)
     weakest = max(effects, key=lambda effect: (effect.p_for, effect.error))
     p_for, p_against = weakest.p_for, min(effect.p_against for effect in effects)

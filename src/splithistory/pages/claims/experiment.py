@@ -67,7 +67,8 @@ def _against_sampled(context: Context, arm: str, column: str) -> np.ndarray:
 def _maintenance_needed(context: Context, limits: Limits) -> Judgement:
     lost = _against_sampled(context, "no maintenance", "even_loss")
     text = f"even-position loss {seeds(lost)} nats higher without maintenance"
-    return Judgement(text, *([over_seeds(lost, above=limits[name])] for name in ("above", "mended")))
+    claim, mended = ([over_seeds(lost, above=limits[name])] for name in ("above", "mended"))
+    return Judgement(text, claim, mended)
 
 
 @judge("failures-hurt", "ablations")
@@ -75,12 +76,12 @@ def _failures_hurt(context: Context, limits: Limits) -> Judgement:
     arms = levels(context.ablations.models, "failures")["arm"].unique()
     if not len(arms):
         raise TooSmall("the arms that train on failures are not published")
-    text, found = [], []
+    text, found = [], {}
     for arm in (arms[0], arms[-1]):
         lost = [_against_sampled(context, arm, c) for c in ("success_greedy", "even_accuracy")]
         text.append(f"{arm}: success {seeds(lost[0])}, even accuracy {seeds(lost[1])}")
-        found.append([over_seeds(values, below=limits["change"]) for values in lost])
-    return Judgement("; ".join(text), *found)
+        found[arm] = [over_seeds(values, below=limits["change"]) for values in lost]
+    return Judgement("; ".join(text), found[arms[0]], found[arms[-1]])
 
 
 @judge("success-above-chance", "models")
@@ -91,14 +92,14 @@ def _success_above_chance(context: Context, limits: Limits) -> Judgement:
     s, low, high = ((rows[name] - ends["chance"]) / way for name in ("s", "s_low", "s_high"))
     text = f"at least {s.min():.2f} of the way from chance to the ceiling (95 %: above {low.min():.2f})"
     each = list(zip(low, high, strict=True))
-    return Judgement(
-        text, *([over_histories(e, above=limits[name]) for e in each] for name in ("share", "mended"))
-    )
+    claim, mended = ([over_histories(e, above=limits[n]) for e in each] for n in ("share", "mended"))
+    return Judgement(text, claim, mended)
 
 
 @judge("success-grows-with-size", "seeds")
 def _success_grows(context: Context, limits: Limits) -> Judgement:
     changes, sizes = plus_minus(growth_by_goal(context.own, "s").values()), context.sizes
     goals = [rows for _, rows in context.own.groupby("n_good")]
-    each, mean = ([rises(context.by_size(r, "s"), limits["change"]) for r in of] for of in (goals, [context.own]))
-    return Judgement(f"change by {changes} from {sizes[0]} to {sizes[-1]}", each, mean)
+    each = [rises(context.by_size(own, "s"), limits["change"]) for own in goals]
+    mean = rises(context.by_size(context.own, "s"), limits["change"])
+    return Judgement(f"change by {changes} from {sizes[0]} to {sizes[-1]}", each, [mean])

@@ -81,7 +81,7 @@ def _s_prime_artefact(context: Context, limits: Limits) -> Judgement:
     bias = above - world
     shares = own.assign(share=world.abs() / (world.abs() + bias.abs()), opposite=world * bias < 0)
     share, opposite = shares.groupby("seed")[["share", "opposite"]].mean().to_numpy().T
-    text = f"the world's part {seeds(share)} of both parts' sizes, of opposite signs in {seeds(opposite)} of models"
+    text = f"the world's part {seeds(share)} of both, of opposite signs in {seeds(opposite)} of the models"
     claim = [over_seeds(share, above=limits["share"])]
     return Judgement(text, claim, [over_seeds(opposite, above=limits["opposite"])])
 

@@ -38,7 +38,7 @@ class Criterion(BaseModel):
 
     figure: where the claim is seen, a link into the rendered book, "" if nowhere; limits: every number that
     the judge compares with, by name; smallest: where the smallest effect that matters comes from, if it was
-    chosen after the numbers; before: the verdict under the rule before this one, on the profile `post`; moved:
+    chosen after the numbers; before: the verdict on the profile `post` under the rule before this one; moved:
     why it is another now.
     """
 
@@ -71,9 +71,9 @@ class Criterion(BaseModel):
 class Judgement:
     """What a judge found.
 
-    statistic: the number with its interval, or the word exact; claim: the effects that the claim needs, all of
-    them (none: too small to tell); mended: those of the mended claim (None: there is no such claim; none: what
-    it needs is not published); testable: False with the argument as the statistic.
+    statistic: the number with its interval, or the word exact; claim: the effects that the claim needs, all
+    of them (none: too small to tell); mended: those of the mended claim (None: there is no such claim; none:
+    what it needs is not published); testable: False with the argument as the statistic.
     """
 
     statistic: str

@@ -35,9 +35,9 @@ AROUND = {"post": "ablations", "faithful": "recipe"}  # profile: the one whose a
 class Row:
     """A claim judged.
 
-    p, p_corrected: two-sided, of the decision, by itself and by Holm's procedure; detectable: where a claim is
-    undecided, how far beyond its edge an effect had to lie to be seen in 8 studies of 10; figure: a link, "" if
-    none.
+    p, p_corrected: two-sided, of the decision, by itself and by Holm's procedure; detectable: where a claim
+    is undecided, how far beyond its edge an effect had to lie to be seen in 8 studies of 10; figure: a link,
+    "" if none.
     """
 
     id: str
@@ -53,10 +53,12 @@ class Row:
     @property
     def found(self) -> str:
         """The statistic with its p value, and what could have been seen."""
-        p, seen = self.p_corrected, self.detectable
-        corrected = "" if p is None else f"; p {f'= {p:.2g}' if p > _TINY else f'< {_TINY:g}'} corrected"
-        seen = "" if seen is None else f"; {seen:.2g} beyond the edge would be seen in 8 studies of 10"
-        return f"{self.statistic}{corrected}{seen}"
+        text, p = self.statistic, self.p_corrected
+        if p is not None:
+            text += f"; p {f'= {p:.2g}' if p > _TINY else f'< {_TINY:g}'} corrected"
+        if self.detectable is not None:
+            text += f"; {self.detectable:.2g} beyond the edge would be seen in 8 studies of 10"
+        return text
 
     def __str__(self) -> str:
         # one line each: for reading in a terminal, and for grep

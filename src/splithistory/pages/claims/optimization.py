@@ -18,8 +18,8 @@ def _models_above_generator(context: Context, limits: Limits) -> Judgement:
         least = rows.assign(over=np.array(op) - own).groupby("seed")["over"].min().to_numpy()
         text.append(f"{name} {least.mean():+.4f} ± {t_interval(least)[1]:.4f}")
         found.append(over_seeds(least, above=limits["least"]))
-    text = f"the least Op of a seed's models less the generator's {own:.4f}: {', '.join(text)} nats"
-    return Judgement(text, found, found[:1])
+    each = f"the least Op of a seed's models less the generator's {own:.4f}: {', '.join(text)} nats"
+    return Judgement(each, found, found[:1])
 
 
 @judge("op-grows-with-size", "seeds")

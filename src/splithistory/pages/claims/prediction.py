@@ -36,7 +36,8 @@ def _some_below_line(context: Context, limits: Limits) -> Judgement:
     text = f"{sampled} of {len(table)} below the line by the post's procedure, {below} exactly"
     text += f"; with delta added at least {least:.4f} nats above it, exact"
     some = Effect(sampled, low=limits["below"])  # that none is seen is no refutation
-    return Judgement(text, [exactly(not below and not refuted), some], [exactly(refuted and least >= -EXACT), some])
+    in_theory, mended = exactly(not below and not refuted), exactly(refuted and least >= -EXACT)
+    return Judgement(text, [in_theory, some], [mended, some])
 
 
 @judge("few-far-above", "seeds")

@@ -45,5 +45,5 @@ def _self_bias_cause(context: Context, limits: Limits) -> Judgement:
     expects = _acted_minus_sampled(context, "s_prime_error")
     text = f"relative error of self-estimated Op {seeds(more)} more with the model's own histories"
     text += f"; success expected in F' {seeds(expects)} more"
-    claim, mended = over_seeds(more, below=limits["difference"]), over_seeds(expects, above=limits["expected"])
-    return Judgement(text, [claim], [mended])
+    claim = over_seeds(more, below=limits["difference"])
+    return Judgement(text, [claim], [over_seeds(expects, above=limits["expected"])])
