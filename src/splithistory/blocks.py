@@ -15,7 +15,7 @@ from . import differential
 from .transformer import Architecture, activations, branches
 
 _CHUNK = 8  # histories differentiated at once
-Part = tuple[int, str]  # (block from 1, part); (0, "stack") and (0, "logits") are of all blocks
+Part = tuple[int, str]  # (block from 1, part); (0, "stack") and what is read out of it are of all blocks
 
 
 def halves(weights: dict, architecture: Architecture, layer: int, x: torch.Tensor):
@@ -49,16 +49,44 @@ def jacobians(weights: dict, architecture: Architecture, tokens: torch.Tensor) -
 def measured(weights: dict, architecture: Architecture, tokens: torch.Tensor) -> dict[Part, dict]:
     """Op and Imp in nats of each part on histories (B, T): {part: {"op", "imp", "reverses": (B,)}}.
 
-    reverses: whether det C < 0. Besides the parts of `jacobians`, "logits": the stack with the V logits as
-    its outcome, W P, so that J_g = W and J_h = W C; arguments as in `jacobians`.
+    reverses: whether det C < 0. Besides the parts of `jacobians`, those of `read_out`; arguments as in
+    `jacobians`.
     """
-    found: dict[Part, dict] = {}
-    for part, jacobian in jacobians(weights, architecture, tokens).items():
+    parts, found = jacobians(weights, architecture, tokens), {}
+    for part, jacobian in parts.items():
         c = jacobian.numpy()
         op, imp = differential.residual(c)
         found[part] = {"op": op, "imp": imp, "reverses": np.linalg.slogdet(c).sign < 0}
-    readout = weights["readout.weight"].numpy()
-    seen = readout, readout @ c
-    both = {"op": differential.op(*seen), "imp": differential.imp(*seen)}
-    found[0, "logits"] = both | {"reverses": np.zeros(len(c), bool)}
+    leaving = activations({name: w[None] for name, w in weights.items()}, architecture, tokens[None])[-1][0]
+    answer = (leaving @ weights["readout.weight"].T + weights["readout.bias"]).numpy()
+    return found | read_out(weights["readout.weight"].numpy(), answer, parts[0, "stack"].numpy())
+
+
+def read_out(readout: np.ndarray, answer: np.ndarray, c: np.ndarray) -> dict[Part, dict]:
+    """The stack with what is read out of it as the outcome: parts as in `measured`, at logits `answer`.
+
+    answer (B, V); readout W (V, D); c (B, D, D) of the stack. "logits": W P, so that J_g = W and J_h = W C;
+    "softmax": what it keeps of them, their differences (V − 1 dimensions; any invertible function of them has
+    the same Op and Imp); "direction": their differences without their size (V − 2). For "logits" also three terms, in nats:
+    Op = readout − scale + shape, with readout = ½ ln|W Wᵀ|, scale = V ln of the logits' size (root of the
+    mean square about their mean), and shape = −½ ln|J_h J_hᵀ| in units of that size.
+    """
+    centred = answer - answer.mean(1, keepdims=True)
+    ones, v = np.ones((len(answer), 1, answer.shape[1])), answer.shape[1]
+    outcomes = {"logits": np.eye(v), "softmax": _beside(ones)}
+    outcomes["direction"] = _beside(np.concatenate([ones, centred[:, None]], 1))
+    found: dict[Part, dict] = {}
+    for name, basis in outcomes.items():
+        seen = basis @ readout, basis @ readout @ c
+        both = {"op": differential.op(*seen), "imp": differential.imp(*seen)}
+        found[0, name] = both | {"reverses": np.zeros(len(c), bool)}
+    scale = v * np.log((centred**2).mean(1)) / 2
+    volume = np.full(len(c), np.linalg.slogdet(readout @ readout.T).logabsdet / 2)
+    shape = found[0, "logits"]["op"] - volume + scale
+    found[0, "logits"] |= {"readout": volume, "scale": scale, "shape": shape}
     return found
+
+
+def _beside(rows: np.ndarray) -> np.ndarray:
+    """Orthonormal basis of what is orthogonal to rows (B, k, V): (B, V − k, V)."""
+    return np.linalg.svd(rows)[2][:, rows.shape[1] :]

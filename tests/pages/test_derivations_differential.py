@@ -192,8 +192,9 @@ def test_from_function_agrees_with_an_attention_half_differentiated_by_hand(netw
 # --- a5 on models of its own ------------------------------------------------------------------------
 
 
-def small_study(folder, sizes, arms, seeds=(0,)):
+def small_study(folder, sizes, arms, seeds=(0,), runs="run"):
     """A study of untrained weights, called pretrained and finetuned; measurements are not needed."""
+    folder.mkdir(exist_ok=True)
     rows, files = [], {}
     for size in sizes:
         for seed in seeds:
@@ -208,6 +209,7 @@ def small_study(folder, sizes, arms, seeds=(0,)):
                     "size": size,
                     "seed": seed,
                     "n_good": n_good,
+                    "run": f"{runs} {model}",
                 }
                 rows.append(row)
                 if stage != "untrained":
@@ -223,8 +225,12 @@ def small_study(folder, sizes, arms, seeds=(0,)):
 def execute_a5(tmp_path, monkeypatch):
     """Run the chapter on a small study, with the files of a benchmark beside the results."""
 
-    def run(sources, *what, benchmarks=(), **how):
-        monkeypatch.setattr(study, "load", lambda profile, fresh: small_study(tmp_path, *what, **how))
+    def run(sources, *what, benchmarks=(), faithful_runs="another", **how):
+        def load(profile, fresh=False):
+            runs = faithful_runs if profile == "faithful" else "run"
+            return small_study(tmp_path / profile, *what, runs=runs, **how)
+
+        monkeypatch.setattr(study, "load", load)
         monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
         place = tmp_path / "benchmarks/results"
         place.mkdir(parents=True)
@@ -244,6 +250,12 @@ def test_a5_runs_on_any_sizes_arms_and_seeds(execute_a5, sizes, arms, seeds, cap
     models = namespace["models"]
     assert len(models) == len(sizes) * (2 + 3 * len(arms)) and set(models["seed"]) == {seeds[0]}
     assert namespace["cost"] == "not measured" and capsys.readouterr().err == ""
+
+
+def test_a5_takes_in_the_faithful_arm_where_it_started_from_the_same_models(execute_a5):
+    namespace = execute_a5(cells("a5-activations"), ["18k"], ["sampled"], faithful_runs="run")
+    assert list(namespace["models"]["arm"]) == ["", "", *["sampled"] * 3, *["faithful"] * 3]
+    assert namespace["told"]["op"][2] == 6
 
 
 def test_a5_reads_the_exponent_off_the_benchmarks_file(execute_a5, capsys):
