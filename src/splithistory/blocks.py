@@ -67,9 +67,9 @@ def read_out(readout: np.ndarray, answer: np.ndarray, c: np.ndarray) -> dict[Par
 
     answer (B, V); readout W (V, D); c (B, D, D) of the stack. "logits": W P, so that J_g = W and J_h = W C;
     "softmax": what it keeps of them, their differences (V − 1 dimensions; any invertible function of them has
-    the same Op and Imp); "direction": their differences without their size (V − 2). For "logits" also three terms, in nats:
-    Op = readout − scale + shape, with readout = ½ ln|W Wᵀ|, scale = V ln of the logits' size (root of the
-    mean square about their mean), and shape = −½ ln|J_h J_hᵀ| in units of that size.
+    the same Op and Imp); "direction": their differences without their size (V − 2). For "logits" also three
+    terms, in nats: Op = readout − scale + shape, with readout = ½ ln|W Wᵀ|, scale = V ln of the logits' size
+    (root of the mean square about their mean), and shape = −½ ln|J_h J_hᵀ| in units of that size.
     """
     centred = answer - answer.mean(1, keepdims=True)
     ones, v = np.ones((len(answer), 1, answer.shape[1])), answer.shape[1]
