@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splithistory import Recurrence, SplitHistory, objectives, policies, statistics
+from splithistory import Recurrence, SplitHistory, histograms, objectives, policies, statistics
 from splithistory.information import binary_kl
 from splithistory.measure import Futures
 from splithistory.objectives import (
@@ -76,7 +76,7 @@ def test_a_goal_and_its_complement_have_the_same_divergence_and_one_of_them_is_a
 
 
 @pytest.mark.parametrize("n_good", GOALS)
-@pytest.mark.parametrize("by", ["op", "imp", "both", "likelihood"])
+@pytest.mark.parametrize("by", ["op", "imp", "both", "likelihood", "ratio"])
 def test_the_goal_of_a_policy_that_plays_for_it_is_found_among_the_three(n_good, by):
     measured = soft_policy(GOALS[n_good], 30.0)
     assert list(GOALS)[scores(measured, GOALS.values(), by).argmax()] == n_good
@@ -234,6 +234,72 @@ def test_a_set_chosen_here_is_reported_from_there():
     assert found["trained"] == pytest.approx(there.implied_op(GOALS[6]), abs=1e-12)
     lost = here.implied_op(GOALS[2]) - there.implied_op(GOALS[2])
     assert found["optimism"] == pytest.approx(lost, abs=1e-12)
+
+
+# --- from the histogram of outcomes alone -----------------------------------------------------------------
+
+
+@given(st.integers(0, 10**6))
+def test_the_best_goal_by_op_and_by_ratio_is_a_cut_of_the_histogram(seed):
+    futures, goals = random_futures(seed), every_goal(6)
+    names = objectives.simple_names(futures)
+    assert goals[objectives.least_ratio(futures, goals).argmax()] == names["largest ratio"]
+    assert threshold_goal(futures, np.full(6, 1 / 6))[0] == names["Op"]
+    assert goals[scores(futures, goals, "op").argmax()] == names["Op"]
+
+
+@given(st.integers(0, 10**6))
+def test_the_guess_by_op_sees_no_counterfactual(seed):
+    futures, others = random_futures(seed), random_futures(seed + 1)
+    swapped = Futures(others.action_probs, futures.outcome_probs, others.counterfactual_probs)
+    score, other = (scores(each, every_goal(6), "op") for each in (futures, swapped))
+    assert score.argmax() == other.argmax() and (np.isfinite(score) == np.isfinite(other)).all()
+
+
+def test_the_least_ratio_is_of_the_rarest_inside_to_the_likeliest_outside():
+    futures = Futures([1.0], [0.5, 0.3, 0.2, 0.0], [[0.25] * 4])
+    found = objectives.least_ratio(futures, [(0,), (1,), (0, 2), (0, 1)])
+    assert found == pytest.approx(np.log([5 / 3, 3 / 5, 2 / 3, 3 / 2]))
+    assert objectives.least_ratio(futures, [(0, 1, 2)])[0] > 700  # nothing else ever happens
+
+
+def test_only_two_rules_see_the_future_that_did_not_happen():
+    f, r = [0.4, 0.3, 0.2, 0.1], [0.6, 0.2, 0.05, 0.15]
+    even, uneven = (objectives.simple_names(Futures([1.0], f, [other])) for other in ([0.25] * 4, r))
+    assert {rule for rule in even if even[rule] != uneven[rule]} == {"Imp", "above F'"}
+    assert uneven["above F'"] == (1, 2) and uneven["above chance"] == (0, 1)
+
+
+def test_hits_of_rules_are_columns_and_a_planted_goal_is_hit_by_all():
+    models = pd.DataFrame({"model": [7, 8], "n_good": [2, 4]})
+    planted = {7: policies.indifferent(WORLD, GOALS[2]), 8: policies.indifferent(WORLD, GOALS[6])}
+    found = objectives.rule_hits(models, planted.__getitem__, GOALS)
+    rules = found.columns.drop(["model", "n_good"])
+    assert set(rules) == {*histograms.CUTS, "Imp", "above chance", "above F'"}
+    assert found.loc[0, rules].all() and not found.loc[1, rules].any()
+
+
+def hits(rows):
+    return pd.DataFrame(rows, columns=["seed", "arm", "a", "b"])
+
+
+def test_a_rule_is_chosen_where_the_model_is_not():
+    table = hits([(0, "x", True, False), (1, "x", False, True), (2, "x", False, True)])
+    found = objectives.chosen_elsewhere(table, ["a", "b"])
+    assert found["rule"].tolist() == ["b", "a", "a"]  # of equals the first
+    assert found["right"].tolist() == [False, False, False]
+
+
+def test_what_shares_any_of_the_columns_is_no_elsewhere():
+    table = hits([(0, "x", True, True), (0, "y", False, True), (1, "x", False, True), (1, "y", True, False)])
+    found = objectives.chosen_elsewhere(table, ["a", "b"], ["arm", "seed"])
+    assert found["rule"].tolist() == ["a", "b", "b", "a"]
+    assert found["right"].tolist() == [True, True, True, True]
+
+
+def test_a_choice_without_another_seed_is_refused():
+    with pytest.raises(ValueError, match="table: no models that differ in seed, allowed are two or more"):
+        objectives.chosen_elsewhere(hits([(0, "x", True, False), (0, "y", False, True)]), ["a", "b"])
 
 
 # --- tables of models on goals ----------------------------------------------------------------------------

@@ -3,11 +3,12 @@
 Floor 3: takes measurements (`measure.SplitHistory`, `measure.Futures`), knows nothing of how they were made.
 A goal is a set of outcomes G. A policy trained on G has Op near kl(s, p) and Imp near kl(s, s') for that
 G, and for other goals more than they imply: so the goal whose success rates imply the most is
-the best guess. The divergence is the same for a goal and its complement, so only goals that succeed
-more often than without the policy are candidates.
+a good guess. The divergence is the same for a goal and its complement, so only goals that succeed
+more often than without the policy are candidates. Within a model the guess by Op is made from the outcomes F
+alone; rules that cut their histogram (`histograms`) are what it has to be held against.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations
 
@@ -15,11 +16,12 @@ import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import rankdata
 
+from .histograms import CUTS, cut_at, logs
 from .information import binary_kl, goal_mask, kl, tilt
 from .measure import Futures, SplitHistory
 from .statistics import Table, auc, percentiles, redrawn, slope_by_goal, slopes, t_interval
 
-CRITERIA = ("op", "imp", "both", "success", "likelihood")
+CRITERIA = ("op", "imp", "both", "success", "likelihood", "ratio")
 _MAX_INVERSE_TEMPERATURE = 1e3  # beyond, the maximum-entropy policy plays the best action only
 _NOTHING = 1e-9  # nats: what rounding leaves of no evidence
 _HALVINGS = 30  # of that range: to 1e-6, and so to 1e-12 what is flat at its maximum
@@ -97,9 +99,9 @@ def scores(measured: SplitHistory, goals, by: str = "op") -> np.ndarray:
     """How well each goal explains a measured policy, (G,): the highest is the best guess.
 
     by "op": implied Op, as a share of the Op measured; "imp": Imp_min, as a share of Imp; "both": the sum of
-    the two shares. Two baselines: "success": the success rate; "likelihood": `maxent_goal_directedness`.
-    −inf unless a candidate: a goal that succeeds more often than without the policy, s > s' (by "op": s > p;
-    by "both": both).
+    the two shares. Three baselines: "success": the success rate; "likelihood": `maxent_goal_directedness`;
+    "ratio": `least_ratio`. −inf unless a candidate: a goal that succeeds more often than without the policy,
+    s > s' (by "op" and "ratio", which are made from F alone: s > p; by "both": both).
     """
     if by not in CRITERIA:
         raise ValueError(f"by: given {by!r}, allowed are {', '.join(CRITERIA)}")
@@ -107,11 +109,13 @@ def scores(measured: SplitHistory, goals, by: str = "op") -> np.ndarray:
     op, imp = _share(rates["implied_op"], measured.op), _share(rates["imp_min"], measured.imp)
     if by == "likelihood":
         score = maxent_goal_directedness(measured, goals)
+    elif by == "ratio":
+        score = least_ratio(measured, goals)
     else:
         score = {"op": op, "imp": imp, "both": op + imp, "success": rates["s"]}[by]
     above_chance, better = rates["s"] > rates["p"], rates["s"] > rates["s_prime"]
-    candidate = {"op": above_chance, "both": above_chance & better}.get(by, better)
-    return np.where(candidate, score, -np.inf)
+    known = {"op": above_chance, "ratio": above_chance, "both": above_chance & better}
+    return np.where(known.get(by, better), score, -np.inf)
 
 
 def _share(implied: np.ndarray, measured: float) -> np.ndarray:
@@ -230,6 +234,59 @@ def without_list(measured: SplitHistory, other: SplitHistory, goal, by: str = "o
     found = {"chosen": best[0], "right": best[0] == goal, "five": goal in best}
     found |= {"auc": auc(ratio[good], ratio[~good]), "optimism": here[0] - there[0]}
     return found | {"reported": there[0], "trained": there[1]}
+
+
+# --- from the histogram of outcomes alone -----------------------------------------------------------------
+
+
+def least_ratio(futures: Futures, goals) -> np.ndarray:
+    """ln of a goal's rarest outcome in F over the likeliest of all others, (G,): positive if F sets it apart.
+
+    Of all goals, that before the largest ratio between neighbours in the sorted histogram has the greatest.
+    """
+    masks, ln_f = _masks(goals, futures.n_outcomes), logs(futures.outcome_probs)
+    return np.where(masks, ln_f, np.inf).min(1) - np.where(masks, -np.inf, ln_f).max(1)
+
+
+def simple_names(futures: Futures) -> dict[str, tuple[int, ...]]:
+    """{rule: what it takes for the goal}, without a list of goals.
+
+    By the `histograms.CUTS` of F; by Imp (`threshold_goal`); and what comes more often than by chance, or
+    than in the mean of F'.
+    """
+    f, r = futures.outcome_probs, _reference(futures, None)
+    masks = {rule: cut_at(f, merit) for rule, merit in CUTS.items()}
+    masks |= {"above chance": f > 1 / len(f), "above F'": f > r}
+    found = {rule: tuple(np.flatnonzero(mask).tolist()) for rule, mask in masks.items()}
+    return found | {"Imp": threshold_goal(futures)[0]}
+
+
+def rule_hits(models: Table, measured: Callable[[int], Futures], goals: Mapping[int, Sequence[int]]) -> Table:
+    """Models (columns model, n_good) with a column a rule of `simple_names`: whether it names just the goal.
+
+    measured: from a model to its measurement; goals: {n_good: the goal trained}.
+    """
+    names = [simple_names(measured(model)) for model in models["model"]]
+    trained = [tuple(sorted(goals[n_good])) for n_good in models["n_good"]]
+    hits = {rule: [own[rule] == goal for own, goal in zip(names, trained, strict=True)] for rule in names[0]}
+    return models.assign(**hits)
+
+
+def chosen_elsewhere(table: Table, rules: Sequence[str], apart=("seed",)) -> Table:
+    """`rule_hits` and what a rule that was chosen without the model makes of it, as columns rule and right.
+
+    rule: the one that is right most often for models that differ in all of the columns `apart`, the first of
+    equals; right: whether it is right here. ValueError if there are no such models.
+    """
+    columns, chosen = list(apart), {}
+    for key, _ in table.groupby(columns):
+        elsewhere = table.loc[table[columns].ne(list(key)).all(axis=1), list(rules)]
+        if elsewhere.empty:
+            raise ValueError(f"table: no models that differ in {', '.join(columns)}, allowed are two or more")
+        chosen[key] = elsewhere.mean().idxmax()
+    rule = [chosen[key] for key in table[columns].itertuples(index=False, name=None)]
+    right = [row[own] for row, own in zip(table.to_dict("records"), rule, strict=True)]
+    return table.assign(rule=rule, right=right)
 
 
 def maxent_goal_directedness(measured: SplitHistory, goals) -> np.ndarray:
