@@ -24,6 +24,7 @@ measure
 objectives policies shortcuts blocks data mdp episodes rewards detection
 calibration planning gridworlds
 training neighbours
+worlds
 study.store study.grid
 study.results
 study.counterfactuals study.selfreports

@@ -279,11 +279,7 @@ def from_gymnasium(env, outcome, *, horizon: int) -> MDP:
     on steps that a wrapper sets does not count: `horizon` does. outcome: as in `MDP`.
     ValueError if the environment does not publish them, or if a state ends an episode only sometimes.
     """
-    core = getattr(env, "unwrapped", env)
-    if not (hasattr(core, "P") and hasattr(core, "initial_state_distrib")):
-        allowed = "allowed are environments that have both, such as FrozenLake, CliffWalking and Taxi"
-        raise ValueError(f"env: {core} has no P and initial_state_distrib, {allowed}")
-    table, initial = core.P, core.initial_state_distrib
+    table, initial = _published(env)
     size, n_actions = len(table), len(table[0])
     ended, alive = _ends(table, initial)
     if both := sorted(ended & alive):
@@ -295,6 +291,22 @@ def from_gymnasium(env, outcome, *, horizon: int) -> MDP:
         rows, columns, probs = zip(*moves, strict=True)
         found.append(sparse.coo_array((probs, (rows, columns)), shape=(size, size)))
     return MDP(found, initial, outcome, horizon=horizon)
+
+
+def expected_reward(env) -> np.ndarray:
+    """Mean reward (S, A) of actions in a Gymnasium environment, 0 in states where an episode has ended."""
+    table, initial = _published(env)
+    ended, _ = _ends(table, initial)
+    means = [[sum(p * r for p, _, r, _ in table[s][a]) for a in table[s]] for s in table]
+    return np.where(np.isin(np.arange(len(table)), list(ended))[:, None], 0.0, means)
+
+
+def _published(env) -> tuple:
+    core = getattr(env, "unwrapped", env)
+    if not (hasattr(core, "P") and hasattr(core, "initial_state_distrib")):
+        allowed = "allowed are environments that have both, such as FrozenLake, CliffWalking and Taxi"
+        raise ValueError(f"env: {core} has no P and initial_state_distrib, {allowed}")
+    return core.P, core.initial_state_distrib
 
 
 def _ends(table, initial) -> tuple[set, set]:

@@ -1,0 +1,54 @@
+"""Policies of every kind in four worlds of many steps, by all measures: `python benchmarks/compare.py`.
+
+Writes results/worlds/many-steps/ (measures.parquet: a row a world and policy; manifest.json). Some minutes on
+one core. Needs Gymnasium.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import gymnasium
+import pandas as pd
+
+from splithistory import worlds
+from splithistory.neighbours import empowerment
+from splithistory.study import results_root
+from splithistory.study.store import provenance, whole_folder, write_manifest, write_table
+
+
+def rows(names, sequences: int, seed: int) -> pd.DataFrame:
+    """All policies of the worlds of these names, measured; empowerment_seconds are those of the world."""
+    found = []
+    for name, world in worlds.known(gymnasium.make).items():
+        if name not in names:
+            continue
+        start = time.process_time()
+        empowered = empowerment(world.mdp, steps=2)
+        spent = {"empowerment_seconds": time.process_time() - start}
+        for i, (kind, level, learner, policy) in enumerate(worlds.policies(world)):
+            which = {"world": name, "kind": kind, "level": level, "seed": learner}
+            own = worlds.measured(world, policy, empowered, n_sequences=sequences, seed=[seed, i])
+            found.append(which | own | spent)
+            print(which, {m: round(own[m], 3) for m in worlds.MEASURES}, file=sys.stderr, flush=True)
+    return pd.DataFrame(found)
+
+
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--worlds", nargs="+", default=["grid", "frozen lake", "cliff walking", "taxi"])
+    parser.add_argument("--sequences", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=results_root() / "worlds" / "many-steps")
+    args = parser.parse_args(argv)
+    table = rows(args.worlds, args.sequences, args.seed)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    with whole_folder(args.output) as folder:
+        write_table(table, folder / "measures.parquet")
+        command = f"python benchmarks/compare.py --sequences {args.sequences} --seed {args.seed}"
+        write_manifest(folder, {"command": command, **provenance()})
+
+
+if __name__ == "__main__":
+    main()
