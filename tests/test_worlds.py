@@ -83,7 +83,7 @@ def test_a_plan_has_no_optimization_impact_or_plasticity_but_is_directed(measure
 
 def test_even_chance_is_not_directed_and_optimizes_nothing_once_futures_are_mixed(measured):
     even = measured[0]["uniform", 0.0]
-    assert even["meg_known"] == even["meg_unknown"] == even["plasticity"] == 0
+    assert max(even[name] for name in ("meg_known", "meg_unknown", "plasticity")) < 1e-12
     assert even["op"] < 0 < even["imp"] and abs(even["op_mixed"]) < 0.1
     assert even["causal_influence"] > measured[0]["ε-greedy", 0.05]["causal_influence"] > 0
 
