@@ -68,6 +68,13 @@ def test_a_plan_is_what_the_policy_plays_most_where_one_cannot_see():
     assert worlds.one_of(np.array([[0.5, 0.5, 0.0]])).tolist() == [[1, 0, 0]]
 
 
+def test_a_policy_has_the_more_to_react_to_the_longer_an_episode_is():
+    rows = worlds.by_horizon(lambda horizon: worlds.grid(3, horizon=horizon), (1, 8), n_sequences=50)
+    op = {(row["kind"], row["horizon"]): row["op"] for row in rows}
+    assert op["optimal", 1] == op["plan", 1] == op["plan", 8] == 0 < op["optimal", 8]
+    assert list(worlds.plain(SMALL)) == ["optimal", "ε-greedy", "plan", "uniform"] and len(rows) == 8
+
+
 @pytest.fixture(scope="module")
 def measured():
     empowered = empowerment(SMALL.mdp, steps=2)

@@ -123,6 +123,30 @@ def one_of(policy: np.ndarray) -> np.ndarray:
     return np.eye(policy.shape[-1])[policy.argmax(-1)]
 
 
+def plain(world: World, epsilon: float = 0.2) -> dict[str, np.ndarray]:
+    """Four policies that `policies` has: the optimal one, the same ε-greedy, its plan, and even chance."""
+    best = one_of(value_iteration(world.mdp, world.utility, final=world.final)[0])
+    even = np.full(best.shape[1:], 1 / best.shape[-1])
+    found = {"optimal": best, "ε-greedy": epsilon_greedy(best, epsilon), "plan": plan(world.mdp, best)}
+    return found | {"uniform": even}
+
+
+def by_horizon(
+    make: Callable, horizons: Iterable[int], *, n_sequences: int = 1000, seed: int = 0
+) -> list[dict]:
+    """Op, Imp and success of `plain` policies, planned for each horizon, in the world make(horizon=T).
+
+    A row a horizon and kind: horizon, kind and what `Measured.scalars` has, nats.
+    """
+    rows = []
+    for horizon in horizons:
+        world = make(horizon=horizon)
+        for kind, policy in plain(world).items():
+            futures = split_mdp(world.mdp, policy, n_sequences=n_sequences, seed=[seed, horizon])
+            rows.append({"horizon": horizon, "kind": kind} | futures.scalars(world.goal))
+    return rows
+
+
 def policies(world: World, *, stages=STAGES, seeds: Iterable[int] = (0, 1, 2)) -> Iterator[tuple]:
     """(kind, level, seed, policy): uniform, plan, optimal, anti-optimal, ε-greedy, soft, learned.
 
@@ -130,13 +154,12 @@ def policies(world: World, *, stages=STAGES, seeds: Iterable[int] = (0, 1, 2)) -
     The optimal one plays the first of equally good actions; the plan is its own, blind.
     """
     mdp, utility, final = world.mdp, world.utility, world.final
-    best = one_of(value_iteration(mdp, utility, final=final)[0])
-    yield "uniform", 0.0, 0, np.full((mdp.n_states, mdp.n_actions), 1 / mdp.n_actions)
-    yield "plan", 0.0, 0, plan(mdp, best)
-    yield "optimal", 0.0, 0, best
+    four = plain(world)
+    for kind in ("uniform", "plan", "optimal"):
+        yield kind, 0.0, 0, four[kind]
     yield "anti-optimal", 0.0, 0, one_of(value_iteration(mdp, -utility, final=-final)[0])
     for epsilon in EPSILONS:
-        yield "ε-greedy", epsilon, 0, epsilon_greedy(best, epsilon)
+        yield "ε-greedy", epsilon, 0, epsilon_greedy(four["optimal"], epsilon)
     for beta in BETAS:
         yield "soft", beta, 0, soft_value_iteration(mdp, utility, final=final, beta=beta)[0]
     seeds = tuple(seeds)
