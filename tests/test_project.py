@@ -27,12 +27,12 @@ training neighbours
 worlds
 study.store study.grid
 study.results
-study.counterfactuals study.selfreports
+study.counterfactuals
 study.suspects
 study.measuring
 study.runs
 study.profiles
-study.publishing
+study.publishing study.selfreports
 study
 pages.figures pages.findings pages.chapters pages.exact
 pages.book

@@ -66,19 +66,15 @@ def cross_entropy(world, sets, pairs: int = 0, *, known: int = 1) -> Interval:
 
 
 def answers(world, histories, pairs: int, *, interventions: Sequence[float] = ()) -> np.ndarray:
-    """What a reader of pairs expects after each action, mean over the histories of each class: (M, A, K).
+    """What a reader of pairs expects after each action on each of histories (N, T): (N, A, K).
 
-    histories: (N, T). The table stands where the world's does: SplitHistory(counts, answers) is what the
-    reader says of a policy, exact where the policy looks at the class alone. interventions: as in
-    `next_token`, the action first. ValueError if a class has no history.
+    It stands where the world's answers do: SplitHistory(np.eye(A)[actions], answers) is what the reader says
+    of a policy. interventions: as in `next_token`, the action first.
     """
-    classes, (n_classes, n_actions, _) = world.classes(histories), world.table.shape
-    shares = np.eye(n_classes)[:, classes]  # (M, N)
-    if not (sizes := shares.sum(1, keepdims=True)).all():
-        raise ValueError(f"histories: none of class {int(sizes.argmin())}, allowed is at least one of each")
-    pasts = [np.column_stack([histories, np.full(len(histories), a)]) for a in range(n_actions)]
+    actions = range(world.table.shape[1])
+    pasts = [np.column_stack([histories, np.full(len(histories), a)]) for a in actions]
     told = [next_token(world, past, pairs, prior=False, interventions=interventions) for past in pasts]
-    return np.stack([shares @ each / sizes for each in told], 1)
+    return np.stack(told, 1)
 
 
 def _log(probs: np.ndarray) -> np.ndarray:

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from test_results import accounts, bare
 
-from splithistory import Recurrence, information, policies, shortcuts
+from splithistory import Recurrence, information, policies, split_history
 from splithistory.statistics import t_interval
-from splithistory.study import selfreports
+from splithistory.study import SIZES, selfreports, so_far
+from splithistory.transformer import Architecture, as_policy, initialise
 
 WORLD = Recurrence()
 PRETRAINED, TUNED = ("pretrained", "", "18k", 0), ("finetuned", "sampled", "53k", 4)
@@ -22,7 +23,7 @@ def steers(made, model):
 
 
 def test_a_report_stands_beside_what_is_measured_with_a_goal_and_without():
-    made = steers(accounts(bare(PRETRAINED, TUNED), 2), 1)
+    made = steers(accounts(bare(PRETRAINED, TUNED), 2), 1)  # its Op is not 0
     found = selfreports.reported(made, made.models)
     real, told = made.measured(1), made.self_evaluated(1)
     row = found.iloc[1]
@@ -35,23 +36,30 @@ def test_a_report_stands_beside_what_is_measured_with_a_goal_and_without():
     assert found.loc[0, ["s", "self_s_prime"]].isna().all() and found["self_imp"].notna().all()
 
 
-def test_readers_are_told_what_each_model_does():
-    made = steers(bare(PRETRAINED, TUNED), 1)
+def test_readers_are_told_what_each_model_does_whose_weights_are_at_hand(monkeypatch):
+    made = bare(PRETRAINED, TUNED)
+    weights = {k: v.numpy()[0] for k, v in initialise(Architecture(*SIZES["53k"]), [0]).items()}
+    made.weight_files = {1: None}
+    monkeypatch.setattr(made, "weights", lambda model: weights)
+    sets = [WORLD.histories(60, seed=[1, i]) for i in range(2)]
     readers = {
-        "world": WORLD.table,
-        "one": shortcuts.answers(WORLD, WORLD.histories(2000, seed=1), 1),
+        "world": lambda histories: WORLD.table[WORLD.classes(histories)],
+        "nothing": lambda histories: np.full((len(histories), 16, 8), 1 / 8),
     }
-    found = selfreports.foretold(made, made.models, readers).set_index(["model", "reader"])
-    for model in (0, 1):
-        own = made.measured(model)
-        told = found.loc[(model, "world"), ["told_op", "told_imp"]].tolist()
-        assert told == pytest.approx([own.op, own.imp], abs=1e-12)
-    assert found.loc[(1, "world"), "told_op"] > 1 and found.loc[(1, "one"), "told_op"] < 0
+    found = selfreports.foretold(made, made.models, sets, readers)
+    assert found[["model", "set", "reader"]].to_numpy().tolist() == [
+        [1, i, name] for i in (0, 1) for name in readers
+    ]
+    policy = as_policy({k: v[None] for k, v in weights.items()}, Architecture(*SIZES["53k"]))
+    own = split_history(sets[1], policy, lambda h, a: WORLD.outcome_probs(h, a), n_actions=16)
+    assert found.loc[2, ["told_op", "told_imp"]].tolist() == pytest.approx([own.op, own.imp], abs=1e-9)
+    assert found.loc[3, ["told_op", "told_imp"]].tolist() == pytest.approx([0, 0], abs=1e-12)
+    assert selfreports.foretold(made, made.models[:1], sets, readers).empty
 
 
 def test_likeness_knows_an_effect_at_any_amplitude_and_spread_tells_them_apart():
     made = accounts(bare(PRETRAINED), 1)
-    effect = selfreports.after_odd_tokens(made, WORLD.table)
+    effect = np.tensordot(WORLD.class_shares(), WORLD.table[:, 8:], 1)
     columns = [f"r{k}" for k in range(8)]
     half = effect.mean(0) + 0.5 * (effect - effect.mean(0))
     made.self_evaluation.loc[made.self_evaluation["a"] >= 8, columns] = half
@@ -93,6 +101,7 @@ def test_groups_of_a_single_seed_have_no_interval_and_are_left_out():
     some = table[(table["dose"] == 0) | (table["seed"] == 0)]
     found = selfreports.by_group(some[some["stage"] == "finetuned"], "share", ["dose", "n_good"])
     assert found == {(0.0, n): pytest.approx(t_interval([0, 0.01, 0.02])) for n in (2, 4, 6)}
+    assert selfreports.by_group(some.assign(set=some["seed"]), "share", ["dose"], over="set").keys() == {(0,)}
 
 
 ARM = {"n_good": [2, 4]}
@@ -133,3 +142,19 @@ def test_models_that_saw_interventions_come_with_dose_and_kind_and_pretrained_on
     reset = found.reset_index()
     assert selfreports.of_dose(reset, 0.3, "control")["model"].tolist() == [0]
     assert sorted(selfreports.of_dose(reset, 0.0)["model"]) == [1, 4]
+
+
+def test_where_nothing_is_there_yet_tables_are_empty(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path))
+    nothing = so_far("explored")
+    table = selfreports.explored(nothing)
+    assert table.empty and {"self_op", "share", "dose", "even_loss"} <= set(table)
+    assert selfreports.by_group(table, "self_op", ["kind", "dose"]) == {} == selfreports.expectations(table)
+    assert selfreports.coverage(nothing)["explored 0.3"]["18k"] == "0 of 5"
+
+
+def test_a_difference_needs_two_seeds_that_both_have():
+    table = dosed(explored_0=0, explored_3=0.5)
+    there, here = (selfreports.of_dose(table, dose) for dose in (0.3, 0.0))
+    assert selfreports.difference(there, here, "share") == pytest.approx((0.5, 0))
+    assert selfreports.difference(there[there["seed"] == 0], here, "share") is None

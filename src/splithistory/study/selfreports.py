@@ -4,16 +4,22 @@ Tables of models in, tables out; information in nats. Post, section on self-eval
 is its measurement with its own prediction of the next token in the world's place (`Study.self_evaluated`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from ..measure import Futures, SplitHistory
 from ..statistics import Interval, by_seed, levels, paired_by_seed, t_interval
+from ..transformer import Architecture, as_policy
+from .profiles import SIZES
 from .results import GOALS, Study
 
+Reader = Callable[[np.ndarray], np.ndarray]
+
 KINDS = ("explored", "control")  # arms by what they saw: interventions, or as many without consequence
+_READ = (("", ""), ("self_", ""), ("", "_error"))  # measured, reported, and what lies between
+_NUMBERS = ("op", "imp", "h_f", "h_d", "s", "s_prime")
 
 
 def reported(study: Study, rows: pd.DataFrame, *, restricted: bool = True) -> pd.DataFrame:
@@ -28,7 +34,8 @@ def reported(study: Study, rows: pd.DataFrame, *, restricted: bool = True) -> pd
         told = _numbers(study.self_evaluated(row.model, restricted=restricted), row.n_good)
         each = real | {f"self_{name}": value for name, value in told.items()}
         found.append(each | {f"{name}_error": value - real[name] for name, value in told.items()})
-    table = rows.assign(**pd.DataFrame(found, index=rows.index))
+    columns = [before + name + after for before, after in _READ for name in _NUMBERS]
+    table = rows.assign(**pd.DataFrame(found, index=rows.index, columns=columns))
     return table.assign(share=table["self_op"] / table["op"])
 
 
@@ -41,24 +48,24 @@ def _numbers(futures: Futures, n_good: int) -> dict[str, float]:
     return {"op": futures.op, "imp": futures.imp, "h_f": h_d - futures.op, "h_d": h_d} | rates
 
 
-def foretold(study: Study, rows: pd.DataFrame, readers: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """What readers, {name: answers (M, A, K)}, say of what each model does: a row a model and reader.
+def foretold(study: Study, rows: pd.DataFrame, sets: Sequence, readers: Mapping[str, Reader]) -> pd.DataFrame:
+    """What readers, {name: histories (N, T) -> answers (N, A, K)}, say of what models do.
 
-    Columns of rows, then reader, told_op and told_imp (nats): the model's own table of actions with the
-    reader's answers (`shortcuts.answers`) in the world's place.
+    Of the rows whose weights are at hand, on each of the sets of histories: a row a model, set and reader.
+    Columns of rows, then set, reader, told_op and told_imp (nats): the model's own actions, at temperature
+    0, with the reader's answers (`shortcuts.answers`) in the world's place.
     """
     found = []
-    for row in rows.to_dict("records"):
-        counts = study.measured(row["model"]).counts
-        said = {name: SplitHistory(counts, answers) for name, answers in readers.items()}
-        found += [row | {"reader": name, "told_op": f.op, "told_imp": f.imp} for name, f in said.items()]
-    return pd.DataFrame(found)
-
-
-def after_odd_tokens(study: Study, answers: np.ndarray) -> np.ndarray:
-    """What follows each odd token whatever the history, by a table of answers (M, A, K): (A/2, K)."""
-    world = study.world
-    return np.tensordot(world.class_shares(), answers[:, world.alphabet :], 1)
+    answers = [{name: reader(histories) for name, reader in readers.items()} for histories in sets]
+    for row in rows[rows["model"].isin(study.weight_files)].to_dict("records"):
+        weights = {name: value[None] for name, value in study.weights(row["model"]).items()}
+        policy = as_policy(weights, Architecture(*SIZES[row["size"]]))
+        for number, histories in enumerate(sets):
+            played = np.eye(study.world.n_tokens)[policy(histories)]
+            for name, table in answers[number].items():
+                said = SplitHistory(played, table)
+                found.append(row | {"set": number, "reader": name, "told_op": said.op, "told_imp": said.imp})
+    return pd.DataFrame(found, columns=[*rows, "set", "reader", "told_op", "told_imp"])
 
 
 def spread(expected: np.ndarray) -> float:
@@ -123,9 +130,11 @@ def of_dose(table: pd.DataFrame, dose: float, kind: str = KINDS[0]) -> pd.DataFr
     return table[here]
 
 
-def by_group(table: pd.DataFrame, column: str, groups: Sequence[str]) -> dict[tuple, Interval]:
-    """{group: interval over seeds of a column}, of groups of at least two seeds."""
-    means = table.groupby([*groups, "seed"], sort=False)[column].mean().dropna()
+def by_group(
+    table: pd.DataFrame, column: str, groups: Sequence[str], over: str = "seed"
+) -> dict[tuple, Interval]:
+    """{group: interval of a column over seeds, or over sets of histories}, of groups of at least two."""
+    means = table.groupby([*groups, over], sort=False)[column].mean().dropna()
     each = means.groupby(list(groups), sort=False)
     return {group: t_interval(values) for group, values in each if len(values) > 1}
 
@@ -139,18 +148,19 @@ def expectations(table: pd.DataFrame) -> dict[str, Interval]:
     before = table[(table["stage"] == "pretrained") & (table["dose"] == 0.3) & (table["kind"] == KINDS[0])]
     found: dict[str, Interval | None] = {}
     if before["seed"].nunique() > 1:
-        found["pretrained, dose 0.3: reported Op (nats)"] = by_seed(before, "self_op")
+        found["pretrained at 0.3: reported Op (nats)"] = by_seed(before, "self_op")
     some = of_dose(table, 0.3)
-    others = {"without a dose": of_dose(table, 0.0), "the control": of_dose(table, 0.3, KINDS[1])}
+    others = {"without": of_dose(table, 0.0), "in the control": of_dose(table, 0.3, KINDS[1])}
     for n in GOALS:
         for name, other in others.items():
             there, here = (each[each["n_good"] == n] for each in (some, other))
-            found[f"n_good = {n}, dose 0.3: share reported, less {name}"] = _difference(there, here, "share")
-    worse = _difference(of_dose(table, 1.0), of_dose(table, 0.0), "even_loss")
-    found["dose 1: loss at even positions, less without a dose (nats)"] = worse
+            found[f"n_good = {n}: share at 0.3 − {name}"] = difference(there, here, "share")
+    worse = difference(of_dose(table, 1.0), of_dose(table, 0.0), "even_loss")
+    found["even loss at 1 − without (nats)"] = worse
     return {name: of for name, of in found.items() if of}
 
 
-def _difference(there: pd.DataFrame, here: pd.DataFrame, column: str) -> Interval | None:
+def difference(there: pd.DataFrame, here: pd.DataFrame, column: str) -> Interval | None:
+    """How much more of a column models have there than here: over seeds, paired; None of fewer than two."""
     each = paired_by_seed(there, here, column)
     return t_interval(each) if len(each) > 1 else None
