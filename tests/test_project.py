@@ -28,11 +28,11 @@ worlds
 study.store study.grid
 study.results
 study.counterfactuals
-study.suspects
 study.measuring
 study.runs
 study.profiles
 study.publishing study.selfreports
+study.suspects
 study
 pages.figures pages.findings pages.chapters pages.exact
 pages.book
