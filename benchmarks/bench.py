@@ -302,7 +302,7 @@ def directed_rows(found: dict, settings: Settings) -> list[dict]:
 
 def replay_row(ours: list[float], other: list[float], n: int) -> dict:
     """Cost of a whole measurement in a simulator, beside the same work in a plain loop over `env.step`."""
-    note = f"CartPole, {n} sequences × {n} seeds, {replaying.HORIZON} steps; other: a loop over env.step"
+    note = f"CartPole, {n} sequences × {n} seeds, {replaying.STEPS} steps; other: a loop over env.step"
     return row("replays in a simulator", ours, other, unit="s", less_is_better=True, note=note)
 
 

@@ -4,22 +4,14 @@ import time
 
 import gymnasium
 
-from splithistory.episodes import Binned, split_episodes
+from splithistory.episodes import split_episodes
+from splithistory.pages.agents import LASTED, STEPS, controller
 from splithistory.simulators import seeds
-
-HORIZON = 100
-LASTED = Binned(lambda observation, info: info["episode"]["l"], (25, 50, 100))
-
-
-def controller(observation) -> int:
-    """Pushes towards the side that the pole is falling to: it stands for all 100 steps."""
-    x, v, angle, spin = observation
-    return int(angle + 0.3 * spin + 0.05 * x + 0.1 * v > 0)
 
 
 def measured(n: int, rounds: int) -> tuple[list[float], list[float], int]:
     """Seconds of ours in each round; of the other, once; and n, how many sequences and how many seeds."""
-    sizes = {"n_outcomes": LASTED.n_outcomes, "horizon": HORIZON, "n_sequences": n, "n_seeds": n, "idle": 0}
+    sizes = {"n_outcomes": LASTED.n_outcomes, "horizon": STEPS, "n_sequences": n, "n_seeds": n, "idle": 0}
     ours = []
     for seed in range(rounds):
         start = time.perf_counter()
@@ -38,7 +30,7 @@ def plain(n: int, n_episodes: int, seed: int) -> tuple[list[int], list[list[int]
     def play(seed: int, actions) -> list[int]:
         observation, _ = env.reset(seed=seed)
         played = []
-        for step in range(HORIZON):
+        for step in range(STEPS):
             known = actions is not None and step < len(actions)
             played.append(actions[step] if known else 0 if actions is not None else controller(observation))
             observation, _, terminated, truncated, _ = env.step(played[-1])

@@ -70,7 +70,7 @@ def test_pairwise_loop_measures_what_we_measure():
 
 
 def test_the_loop_over_env_step_does_what_we_do():
-    sizes = {"n_outcomes": 4, "horizon": replaying.HORIZON, "n_sequences": 3, "n_seeds": 3, "n_episodes": 4}
+    sizes = {"n_outcomes": 6, "horizon": replaying.STEPS, "n_sequences": 3, "n_seeds": 3, "n_episodes": 4}
     ours = split_episodes(
         lambda: gymnasium.make("CartPole-v1"), replaying.controller, replaying.LASTED, **sizes, seed=1, idle=0
     )

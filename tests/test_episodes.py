@@ -116,22 +116,21 @@ def test_the_jackknife_leaves_out_each_episode_sequence_and_seed(seed):
     own, replays = rng.integers(0, 3, 12), rng.integers(0, 3, (5, 7))
     measured = SplitEpisodes(own, replays, 3)
 
-    def futures(own, replays):
-        shares = [
-            (np.bincount(row, minlength=3) + 0.5 * measured._together) / (len(row) + 0.5) for row in replays
-        ]
+    def futures(own, replays, half=0.0):
+        counts = np.array([np.bincount(row, minlength=3) for row in replays])
+        shares = (counts + half * measured._together) / (replays.shape[1] + half)
         return Futures(
             np.full(len(shares), 1 / len(shares)), np.bincount(own, minlength=3) / len(own), shares
         )
 
     left = [
-        [futures(np.delete(own, e), replays) for e in range(12)],
-        [futures(own, np.delete(replays, i, 0)) for i in range(5)],
-        [futures(own, np.delete(replays, j, 1)) for j in range(7)],
+        [(np.delete(own, e), replays) for e in range(12)],
+        [(own, np.delete(replays, i, 0)) for i in range(5)],
+        [(own, np.delete(replays, j, 1)) for j in range(7)],
     ]
-    for quantity in (lambda f: f.op, lambda f: f.imp, lambda f: f.imp_min([0])):
-        whole = quantity(futures(own, replays))
-        values = [np.array([quantity(f) for f in draw]) for draw in left]
+    for half, quantity in ((0, lambda f: f.op), (0.5, lambda f: f.imp), (0, lambda f: f.imp_min([0]))):
+        whole = quantity(futures(own, replays, half))
+        values = [np.array([quantity(futures(*pair, half)) for pair in draw]) for draw in left]
         bias = sum((len(v) - 1) * (v.mean() - whole) for v in values)
         variance = sum((len(v) - 1) * v.var() for v in values)
         assert quantity(measured) == pytest.approx(whole, abs=1e-12)
@@ -285,6 +284,8 @@ def test_another_agent_as_the_comparison():
         low, high = measured.interval(quantity, 0.999)
         assert low < truth < high and high - low < 0.5
     same = compare_episodes(Guessing, meets, meets, met, **sizes)
+    never = compare_episodes(Guessing, meets, lambda number: (number + 1) % 3, met, **sizes)
+    assert never.interval("op") == (0, 0) and never.unseen == 1
     assert same.interval("op") == same.interval("imp") == (0, 0)
 
 

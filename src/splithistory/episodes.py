@@ -21,17 +21,34 @@ from .simulators import Binned, Simulator, random_actions, replays, seeds
 __all__ = ["Binned", "SplitEpisodes", "compare_episodes", "random_actions", "split_episodes"]
 
 Progress = Callable[[int, int], None]  # (sequences replayed, sequences in all)
-_SHRINK = 0.5  # replays: weight of what happened altogether in what happened to one sequence
+_HALF = 0.5  # so ln q has no bias of first order, where q is known from enough replays
 _CELLS = 2_000_000  # of a batch of tables
 
 
-class SplitEpisodes(Measured):
+class _Possible(Futures):
+    """Futures whose Imp is taken against others, in which nothing is impossible that did happen."""
+
+    possible: Futures
+
+    @property
+    def imp(self) -> float:
+        """Impact, in nats: the mean of KL(F ‖ F' | A); never infinite, see `SplitEpisodes`."""
+        return self.possible.imp
+
+    def decomposition(self, goal) -> dict[str, float]:
+        """The terms of both identities, in nats, as in `measure.Futures`."""
+        of_imp = self.possible.decomposition(goal)
+        return super().decomposition(goal) | {k: v for k, v in of_imp.items() if k.startswith("imp")}
+
+
+class SplitEpisodes(_Possible, Measured):
     """An agent measured in a simulator: outcomes of its own episodes, and of sequences × seeds replayed.
 
     outcomes (E,): of its own episodes, closed loop; replays (N, M): of sequence i under seed j; integers in
     0..K-1. F is the share of each outcome in its own episodes, and each sequence is a counterfactual
-    future of its own, of weight 1/N: its shares over the M seeds, drawn towards all outcomes together by the
-    weight of half a replay, so that nothing that did happen is impossible (Imp would be infinite).
+    future of its own, of weight 1/N: its shares over the M seeds. For Imp alone half a replay is added to a
+    sequence, shared out as all outcomes together are: what did happen is then never impossible, which would
+    make Imp infinite by chance. See `unseen`.
 
     The properties (op, imp, ...) are those of these shares, and so biased by about (K-1)/2M: `corrected` and
     `interval` are the estimates.
@@ -43,10 +60,10 @@ class SplitEpisodes(Measured):
         self.replays = _as_outcomes(replays, "replays", n_outcomes, (1, 2))
         self._own = np.bincount(self.outcomes, minlength=n_outcomes)
         self._counts = _one_hot(self.replays, n_outcomes).sum(1)  # (N, K)
-        own, replayed = self._own / self.n_episodes, self._counts.mean(0) / self.n_seeds
-        self._together = (own + replayed) / 2
-        weights = np.full(self.n_sequences, 1 / self.n_sequences)
-        super().__init__(weights, own, self._shrunk(self._counts, self.n_seeds))
+        own, shares = self._own / self.n_episodes, self._counts / self.n_seeds
+        super().__init__(np.full(self.n_sequences, 1 / self.n_sequences), own, shares)
+        self._together = (own + shares.mean(0)) / 2
+        self.possible = _futures(Futures, self.action_probs, own, self._with_half(shares, self.n_seeds))
 
     @property
     def n_episodes(self) -> int:
@@ -93,8 +110,9 @@ class SplitEpisodes(Measured):
         half = stdtrit(least - 1, (1 + level) / 2) * np.sqrt(variance)
         return (value - bias - half)[()], (value - bias + half)[()]
 
-    def _shrunk(self, counts: np.ndarray, n: int) -> np.ndarray:
-        return (counts + _SHRINK * self._together) / (n + _SHRINK)
+    def _with_half(self, shares: np.ndarray, n: int) -> np.ndarray:
+        """Shares (..., K) of n replays, and half a replay more that went as all went together."""
+        return (n * shares + _HALF * self._together) / (n + _HALF)
 
     def _jackknife(self, quantity) -> tuple:
         """(value, bias, variance) of a quantity, over all three draws."""
@@ -133,24 +151,32 @@ class SplitEpisodes(Measured):
     def _without_seed(self) -> Iterator[Futures]:
         for j in self._chunks(self.n_seeds):
             counts = self._counts - _one_hot(self.replays[:, j].T, self.n_outcomes)
-            yield self._batch(futures=self._shrunk(counts, self.n_seeds - 1))
+            yield self._batch(shares=counts / (self.n_seeds - 1), n=self.n_seeds - 1)
 
     def _chunks(self, n: int) -> Iterator[np.ndarray]:
         size = max(1, _CELLS // self._counts.size)
         return (np.arange(start, min(n, start + size)) for start in range(0, n, size))
 
-    def _batch(self, weights=None, outcomes=None, futures=None) -> Futures:
+    def _batch(self, weights=None, outcomes=None, shares=None, n: int | None = None) -> Futures:
         """Many Futures at once: one of the three has a leading axis, the others are as they are."""
-        given = weights, outcomes, futures
-        n = next(len(part) for part in given if part is not None)
+        given = weights, outcomes, shares
+        size = next(len(part) for part in given if part is not None)
         own = self.action_probs, self.outcome_probs, self.counterfactual_probs
-        parts = (
-            np.broadcast_to(whole, (n, *whole.shape)) if part is None else part
+        weights, outcomes, shares = (
+            np.broadcast_to(whole, (size, *whole.shape)) if part is None else part
             for part, whole in zip(given, own, strict=True)
         )
-        batch = Futures.__new__(Futures)  # shares by construction: not validated again
-        batch.action_probs, batch.outcome_probs, batch.counterfactual_probs = parts
+        batch = _futures(_Possible, weights, outcomes, shares)
+        with_half = self._with_half(shares, n or self.n_seeds)
+        batch.possible = _futures(Futures, weights, outcomes, with_half)
         return batch
+
+
+def _futures(kind, weights, outcomes, shares):
+    """Futures of distributions by construction, which are not validated again; leading axes may be there."""
+    futures = kind.__new__(kind)
+    futures.action_probs, futures.outcome_probs, futures.counterfactual_probs = weights, outcomes, shares
+    return futures
 
 
 def split_episodes(

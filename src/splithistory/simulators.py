@@ -172,6 +172,8 @@ class Simulator:
         """The outcome of an episode."""
         info = {**info, "episode": {"r": rewards, "l": steps}}
         found = self.outcome(seen if self.trajectory else seen[-1], info)
+        if type(found) is int and 0 <= found < self.n_outcomes:
+            return found
         if np.ndim(found) or found not in range(self.n_outcomes):
             said = f"outcome: returned {found!r}, allowed is an integer in 0..{self.n_outcomes - 1}"
             raise ValueError(" ".join(said.split()))
