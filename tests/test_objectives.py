@@ -392,3 +392,12 @@ def test_twins_share_size_and_seed_and_pairs_of_any_seeds_the_size_only():
     assert pairs["above"].tolist() == pytest.approx([0.1, 0.4])
     assert objectives.ahead(pairs) == (1, 2)
     assert objectives.ahead(pairs, any_seeds=True) == (2, 4)
+
+
+def test_twins_of_another_recipe_come_from_its_table():
+    table = pd.DataFrame({"size": "18k", "seed": 0, "n_good": [2, 4], "goal": 4, "p": 0.5, "s": [0.6, 0.7]})
+    here, weaker = table.assign(model=[0, 1]), table.assign(model=[2, 3], s=[0.3, 0.5])
+    assert objectives.transfer(here, 2, 4)[["model", "twin"]].to_numpy().tolist() == [[0, 1]]
+    pairs = objectives.transfer(here, 2, 4, weaker)
+    assert pairs[["model", "twin"]].to_numpy().tolist() == [[0, 3]]
+    assert pairs["lead"].tolist() == pytest.approx([0.1])

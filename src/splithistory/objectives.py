@@ -205,11 +205,8 @@ def guesses(futures: Futures) -> dict[str, tuple[int, ...]]:
     against the uniform distribution; "imp": against the mean of F'. The first two read F alone.
     """
     even = np.full(futures.n_outcomes, 1 / futures.n_outcomes)
-    ordered = -np.sort(-futures.outcome_probs)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        steps = np.where(ordered[:-1] > 0, np.log(ordered[:-1] / ordered[1:]), 0.0)
-    best = int(steps.argmax())
-    found = {"ratio": (cuts(futures, even)[best], steps[best])}
+    steps = CUTS["largest ratio"](-np.sort(-futures.outcome_probs))
+    found = {"ratio": (cuts(futures, even)[int(steps.argmax())], steps.max())}
     found |= {"op": threshold_goal(futures, even), "imp": threshold_goal(futures)}
     return {rule: goal if evidence > _NOTHING else () for rule, (goal, evidence) in found.items()}
 
@@ -399,14 +396,17 @@ def slope_gap(crossed: Table, *, intercept: bool = False) -> Table:
     return one - other
 
 
-def transfer(crossed: Table, trained: int, task: int) -> Table:
+def transfer(crossed: Table, trained: int, task: int, twins_of: Table | None = None) -> Table:
     """Models trained on one goal, set on the task of another, beside their twins that were trained for it.
 
+    twins_of: where the twins come from, another recipe; the same one if None.
     A row a pair of one size and seed: size, seed, model, twin; s, s_twin: success rates on the task; above: s
     less chance; lead: s − s_twin.
     """
-    on_task = crossed[crossed["goal"] == task]
-    one, other = (on_task[on_task["n_good"] == n] for n in (trained, task))
+    one, other = (
+        table[(table["goal"] == task) & (table["n_good"] == n)]
+        for table, n in ((crossed, trained), (crossed if twins_of is None else twins_of, task))
+    )
     twins = other[["size", "seed", "model", "s"]].rename(columns={"model": "twin", "s": "s_twin"})
     pairs = one[["size", "seed", "model", "s", "p"]].merge(twins, on=["size", "seed"])
     return pairs.assign(above=pairs["s"] - pairs["p"], lead=pairs["s"] - pairs["s_twin"])
