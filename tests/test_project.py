@@ -22,8 +22,8 @@ information
 recurrence estimators histograms differential statistics engine transformer simulators
 measure
 objectives policies shortcuts blocks data mdp episodes rewards detection
-calibration planning gridworlds
-training neighbours
+calibration planning
+training neighbours gridworlds
 worlds
 study.store study.grid
 study.results

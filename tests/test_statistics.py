@@ -226,3 +226,32 @@ def test_chance_of_sets_that_all_seeds_share_widens_the_interval_as_their_own_va
     of_seeds, of_sets = seeds.var(ddof=1) / 4, sets.var(ddof=1) / 3  # the jackknife of a mean
     assert mean == pytest.approx(4.0)
     assert half == pytest.approx(t.ppf(0.975, 3) * np.sqrt(of_seeds + of_sets))
+
+
+def test_a_finding_lasts_from_the_least_level_from_which_on_all_are_above_zero():
+    assert statistics.lasting({1: (1, 0.5), 2: (0.1, 0.2), 4: (1, 0.5), 8: (2, 0.5)}) == 4
+    assert statistics.lasting({1: (1, 0.5), 2: (1, 0.5)}) == 1
+    assert statistics.lasting({1: (1, 0.5), 2: (-1, 0.5)}) is None
+
+
+def test_a_crossing_is_interpolated_where_the_mean_comes_above_zero_for_good():
+    values = np.array([[1.0, 1.0], [-1.0, -1.0], [1.0, 1.0], [3.0, 3.0]])
+    assert statistics.crossing([1, 2, 4, 8], values) == (3.0, (3.0, 3.0))
+    assert statistics.crossing([1, 2], values[2:]) == (1.0, (1.0, 1.0))
+    assert statistics.crossing([1, 2], values[:2])[0] == np.inf
+    place, (low, high) = statistics.crossing([0, 1], [[-1.0, -3.0, -1.0], [1.0, 1.0, 3.0]])
+    assert place == pytest.approx(1 / 2) and low < place < high
+
+
+def test_a_column_by_level_and_where_it_turns():
+    rows = [(1, 0, -1.0), (1, 1, -3.0), (4, 0, 1.0), (4, 1, 1.0), (2, 0, -1.0), (2, 1, 1.0)]
+    table = pd.DataFrame(rows, columns=["level", "seed", "x"])
+    assert statistics.by_level(table, "level", ["x"])[1] == {"x": statistics.t_interval([-1.0, -3.0])}
+    last, (place, (low, high)) = statistics.turn(table, "level", "x")
+    assert (last, place) == (4, 2) and low <= 2 <= high  # at 2 the mean is 0: it comes above 0 right after
+
+
+def test_one_rule_ahead_of_another_is_a_difference_a_seed():
+    rows = [("a", 0, 1), ("a", 0, 0), ("a", 1, 1), ("b", 0, 0), ("b", 1, 1)]
+    table = pd.DataFrame(rows, columns=["by", "seed", "right"])
+    assert statistics.lead_over(table, "a", "b") == statistics.t_interval([0.5, 0.0])

@@ -1,6 +1,6 @@
 """Small grids, and agents that learn there to stand on a coin, shown only a few places for it.
 
-Floor 4. Cells are numbered row by row from the top left. An agent moves up, down, left or right or stays; at
+Floor 5. Cells are numbered row by row from the top left. An agent moves up, down, left or right or stays; at
 a wall it stays; with probability `slip` the move is one of the five, drawn evenly. The corner: the top right.
 """
 
@@ -15,6 +15,7 @@ from scipy import sparse
 from .information import as_rate, check_integer, check_seed
 from .mdp import MDP
 from .measure import Futures
+from .planning import earned, value_iteration
 
 ACTIONS = ("up", "down", "left", "right", "stay")
 PLACES = ("coin", "corner", "other corner", "elsewhere")  # where an agent ends, in this order of precedence
@@ -75,6 +76,19 @@ class CoinWorld:
         cells, coins = np.tile(np.arange(self.size**2), len(self.coins)), np.repeat(self.coins, self.size**2)
         places = np.stack([*np.divmod(cells, self.size), *np.divmod(coins, self.size)], -1)
         return 2 * places / (self.size - 1) - 1
+
+
+def best_reward(world: CoinWorld) -> float:
+    """The largest share of the steps after which an agent can stand on the coin, on average."""
+    mdp, onto = world.mdp(), world.on(COIN).astype(float)
+    best, _ = value_iteration(mdp, onto, final=onto)
+    first = float(mdp.initial @ onto)  # before the first step, which does not count
+    return (earned(mdp, best, onto, final=onto) - first) / mdp.horizon
+
+
+def blind_walk(world: CoinWorld) -> np.ndarray:
+    """The plan (T, S) of going up and right in turns, whatever is seen; walls lead it to the corner."""
+    return np.tile(np.resize([0, 3], world.horizon)[:, None], len(world.coins) * world.size**2)
 
 
 def lead(futures: Futures):

@@ -176,6 +176,38 @@ def detectable(half: float, n: int, *, level: float = 0.95, power: float = 0.8) 
     return float(half / critical * brentq(missing, 0.0, 4 * critical))
 
 
+def lasting(intervals: Mapping[float, Interval]) -> float | None:
+    """The least level from which on every interval (mean, half width) lies above 0; None if there is none."""
+    found = None
+    for level in sorted(intervals, reverse=True):
+        if told(intervals[level]) < 1:
+            break
+        found = level
+    return found
+
+
+def crossing(levels: Sequence[float], values) -> tuple[float, Interval]:
+    """Where the mean over S replications of values (L, S) at ascending levels comes above 0 for good.
+
+    Interpolated between two levels; the first level if it is above 0 everywhere, infinite if not at the last.
+    With its 95 % percentile interval, replications drawn anew.
+    """
+    values = np.asarray(values, dtype=float)
+    drawn = np.sort([_crossed(levels, means) for means in redrawn(values)])  # some may be infinite
+    low, high = drawn[[round(share * (len(drawn) - 1)) for share in (0.025, 0.975)]]
+    return _crossed(levels, values.mean(1)), (float(low), float(high))
+
+
+def _crossed(levels: Sequence[float], means: np.ndarray) -> float:
+    below = np.flatnonzero(means <= 0)
+    if not len(below):
+        return float(levels[0])
+    if (last := int(below[-1])) == len(levels) - 1:
+        return float("inf")
+    (low, high), (x, y) = means[last : last + 2], levels[last : last + 2]
+    return float(x - low * (y - x) / (high - low))
+
+
 def power_law_exponent(x, y) -> float:
     """The k of y ∝ x^k, least squares on logarithms of positive numbers."""
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
@@ -202,6 +234,25 @@ def by_goal(table: Table, column: str) -> dict[int, Interval]:
     """
     values = table.groupby(["n_good", "seed"])[column].mean().unstack()
     return {n_good: t_interval(row.dropna()) for n_good, row in values.iterrows()}
+
+
+def by_level(table: Table, level: str, columns: Sequence[str]) -> dict[float, dict[str, Interval]]:
+    """{level: {column: t_interval}} over the rows of each level, one a seed."""
+    groups = table.groupby(level)
+    return {at: {column: t_interval(rows[column]) for column in columns} for at, rows in groups}
+
+
+def turn(table: Table, level: str, column: str) -> tuple[float | None, tuple[float, Interval]]:
+    """`lasting` and `crossing` of a column with a row for each level and seed."""
+    wide = table.pivot(index=level, columns="seed", values=column).sort_index()
+    found = lasting({at: t_interval(values) for at, values in wide.iterrows()})
+    return found, crossing(wide.index.to_numpy(dtype=float), wide)
+
+
+def lead_over(table: Table, one: str, other: str, *, column: str = "right") -> Interval:
+    """Mean of a column of one rule less that of another (column by), a difference a seed."""
+    means = table.groupby(["by", "seed"])[column].mean()
+    return t_interval((means[one] - means[other]).astype(float))
 
 
 def median_sizes(table: Table, *columns: str) -> Table:
