@@ -141,6 +141,14 @@ def test_beliefs_are_the_same_one_by_one_and_as_columns(case):
     assert replay(world, sequences[::-1]) == pytest.approx(together[::-1], abs=1e-15)
 
 
+def test_replayed_episodes_end_as_often_as_the_exact_outcomes_say():
+    world, _ = random_case(11)
+    sequence = np.array([0, 2, 1])
+    states = world.replayed(np.tile(sequence, (50_000, 1)), seed=0)
+    assert states.shape == (50_000, 4) and set(states[:, 0]) <= set(np.flatnonzero(world.initial))
+    assert world.outcome[states[:, -1]].mean(0) == pytest.approx(replay(world, sequence[None])[0], abs=0.01)
+
+
 def test_sampled_sequences_are_as_frequent_as_they_are_probable():
     world, policy = random_case(5)
     exact = split_mdp(world, policy, method="exact")

@@ -84,6 +84,14 @@ class MDP:
             states[:, t + 1] = self.following(states[:, t], actions[:, t], rng.random(n))
         return states, actions
 
+    def replayed(self, actions: np.ndarray, *, seed) -> np.ndarray:
+        """States (n, T+1) of n other episodes in which these actions (n, T) are played, whatever happens."""
+        rng = np.random.default_rng(check_seed(seed))
+        states = [rng.choice(self.n_states, size=len(actions), p=self.initial)]
+        for now in actions.T:
+            states.append(self.following(states[-1], now, rng.random(len(now))))
+        return np.stack(states, 1)
+
     def following(self, states: np.ndarray, actions: np.ndarray, chance: np.ndarray) -> np.ndarray:
         """Next states (N,) of states and actions (N,), given chance (N,), uniform draws in [0, 1)."""
         starts, following, rungs = self._rungs
