@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import GOAL, SHORT, SMALL, TUNE, double, starting_weights
 
-from splithistory import Recurrence, split_history
+from splithistory import Recurrence, engine, split_history
 from splithistory.data import TEST_SEED, Interventions, data_seed, training_windows, windows
 from splithistory.engine import Diverged
 from splithistory.recurrence import drawn
@@ -443,3 +443,22 @@ def test_bfloat16_products_learn_as_float32_ones_do():
         for p in ("float32", "bfloat16")
     ]
     assert losses[1] < 1.5 and losses[0] < 1.5  # parity alone leaves 2.05
+
+
+def test_maintenance_falls_with_the_main_rate_only_if_it_is_to():
+    rates = {}
+    for falls in (False, True):
+        config = replace(TUNE, maintenance_falls=falls, updates=4, warmup=1, evaluations=1)
+        seen = rates[falls] = []
+        plain = engine.Learner.step
+
+        def noted(learner, losses, seen=seen, plain=plain):
+            seen.append(learner.adam.param_groups[0]["lr"] / learner.rate)
+            plain(learner, losses)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine.Learner, "step", noted)
+            reinforce(SMALL, config, starting_weights([0]), [0], [GOAL])
+    shares = [engine.schedule(step, 4, 1) for step in range(1, 5)]
+    for falls, of, expected in ((False, 0, shares), (True, 0, shares), (True, 1, shares), (False, 1, 4 * [1])):
+        assert rates[falls][of::2] == pytest.approx(expected), (falls, of)

@@ -150,13 +150,23 @@ class Learner:
 class Loop:
     """Updates one after another, from the first or from a state that an earlier run handed out.
 
-    total: updates; warmup: how many of them raise the rate of learners["adam"] to its peak; update() makes
-    one and returns what it reports; streams: {name: a generator for each member} that it draws from.
+    total: updates; warmup: how many of them raise the rate to its peak, of the learners that are scheduled;
+    update() makes one and returns what it reports; streams: {name: a generator for each member} that it draws
+    from.
     """
 
-    def __init__(self, total: int, warmup: int, update, learners: dict[str, Learner], streams, log: "Log"):
+    def __init__(
+        self,
+        total: int,
+        warmup: int,
+        update,
+        learners: dict[str, Learner],
+        streams,
+        log: "Log",
+        scheduled: tuple[str, ...] = ("adam",),
+    ):
         self.total, self.warmup, self.update = total, warmup, update
-        self.learners, self.streams, self.log = learners, streams, log
+        self.learners, self.streams, self.log, self.scheduled = learners, streams, log, scheduled
         self.done = 0
 
     def run(self, state: State | None, keep: Keep | None) -> Trained:
@@ -169,7 +179,8 @@ class Loop:
         update = self._recorded() if on_gpu(learner.flat.device) else self.update
         while self.done < self.total:
             self.done += 1
-            learner.set_rate(schedule(self.done, self.total, self.warmup))
+            for name in self.scheduled:
+                self.learners[name].set_rate(schedule(self.done, self.total, self.warmup))
             self.log.record(self.done, update())
             if keep:
                 keep(self._state)

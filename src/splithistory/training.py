@@ -79,7 +79,8 @@ class Reinforcement(_Updates):
     (0: ignored, as in the post); maintenance: what keeps prediction at even positions: "generator", an
     optimiser step of its own at the much lower `maintenance_rate` on windows of the sequence; "acted", the
     same on histories that the model acted in; "mixed", half of each; "joint", the loss added with
-    `maintenance_weight` to the one step; or "none"; odd_only: whether the policy may play odd tokens only;
+    `maintenance_weight` to the one step; or "none"; maintenance_falls: whether its rate is a peak, and rises
+    and falls with the main one; odd_only: whether the policy may play odd tokens only;
     hidden: a second goal behind the declared one, (goal, classes, share) as in `rewards.with_hidden`;
     penalty: success rate that a nat of Imp costs; penalised: the Imp that the policy has on its batch
     ("measured"), or that it expects ("self-estimated": by its own predictions of even tokens, after each
@@ -97,6 +98,7 @@ class Reinforcement(_Updates):
     maintenance_batch: int = 128
     maintenance_rate: float = 1e-3
     maintenance_weight: float = 0.1
+    maintenance_falls: bool = field(default=False, metadata=LATER)
     odd_only: bool = field(default=False, metadata=LATER)
     hidden: tuple = field(default=(), metadata=LATER)
     penalty: float = field(default=0.0, metadata=LATER)
@@ -218,7 +220,9 @@ def reinforce(
     held_out_row = lambda: scene.evaluate(learner.weights())  # noqa: E731
     log = Log(config.updates, config.evaluations, names, "reinforcement", progress, held_out_row)
     log.untrained = ("even_loss",) if config.maintenance == "none" else ()
-    return Loop(config.updates, config.warmup, update, learners, scene.streams, log).run(state, keep)
+    falling = tuple(learners) if config.maintenance_falls else ("adam",)
+    loop = Loop(config.updates, config.warmup, update, learners, scene.streams, log, falling)
+    return loop.run(state, keep)
 
 
 def _of_members(goals, members: int, world: Recurrence) -> list[tuple[int, ...]]:

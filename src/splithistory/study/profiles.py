@@ -146,7 +146,7 @@ PROFILES["faithful"] = replace(
     PROFILES["post"],
     arms={"sampled": SAMPLED},
     reinforcement=PROFILES["post"].reinforcement
-    | {"rollouts": 1, "rate": _ONE_RATE, "maintenance_rate": _ONE_RATE / 10},
+    | {"rollouts": 1, "rate": _ONE_RATE, "maintenance_rate": _ONE_RATE / 10, "maintenance_falls": True},
     by_size={size: (pretraining, {}) for size, (pretraining, _) in PROFILES["post"].by_size.items()},
 )
 
@@ -158,6 +158,7 @@ def _around_faithful() -> dict[str, Arm]:
         return Arm(settings=settings, sizes=("18k", "402k"))
 
     arms = {f"maintenance 1/{n}": changed(maintenance_rate=_ONE_RATE / n) for n in (3, 30, 100)}
+    arms |= {"maintenance constant": changed(maintenance_falls=False)}
     arms |= {f"failures {w:g}": changed(failure_weight=w) for w in (0.01, 1.0)}
     return arms | {kind: changed(maintenance=kind) for kind in ("acted", "mixed")}
 
