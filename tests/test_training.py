@@ -460,5 +460,6 @@ def test_maintenance_falls_with_the_main_rate_only_if_it_is_to():
             patch.setattr(engine.Learner, "step", noted)
             reinforce(SMALL, config, starting_weights([0]), [0], [GOAL])
     shares = [engine.schedule(step, 4, 1) for step in range(1, 5)]
-    for falls, of, expected in ((False, 0, shares), (True, 0, shares), (True, 1, shares), (False, 1, 4 * [1])):
-        assert rates[falls][of::2] == pytest.approx(expected), (falls, of)
+    main, kept = (slice(of, None, 2) for of in (0, 1))
+    assert rates[False][main] == rates[True][main] == pytest.approx(shares)
+    assert rates[True][kept] == pytest.approx(shares) and rates[False][kept] == [1.0] * 4
