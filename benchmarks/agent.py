@@ -6,6 +6,7 @@ two minutes on one core.
 """
 
 import argparse
+from importlib.metadata import version
 from pathlib import Path
 
 import gymnasium
@@ -70,8 +71,9 @@ def main(argv=None) -> None:
     weights = train(args.seed)
     with whole_folder(args.output) as folder:
         save_file(weights, folder / "weights.safetensors")
-        command = f"python benchmarks/agent.py --seed {args.seed}"
-        write_manifest(folder, {"command": command, "steps": list(STEPS), **provenance()})
+        made = {"command": f"python benchmarks/agent.py --seed {args.seed}", **provenance()}
+        made["versions"] |= {name: version(name) for name in ("gymnasium", "stable-baselines3")}
+        write_manifest(folder, {**made, "steps": list(STEPS)})
 
 
 if __name__ == "__main__":

@@ -14,12 +14,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from splithistory import Recurrence, split_history, study
 from splithistory.episodes import split_episodes
+from splithistory.simulators import seeds
 from splithistory.study import SIZES
 from splithistory.transformer import Architecture, initialise, logits
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import bench
 import exact
+import lake
 import replaying
 import table
 from plain_measure import pairwise
@@ -77,6 +79,38 @@ def test_the_loop_over_env_step_does_what_we_do():
     own, replays = replaying.plain(3, 4, seed=1)
     bins = np.vectorize(lambda steps: replaying.LASTED(None, {"episode": {"l": steps}}))
     assert np.array_equal(bins(own), ours.outcomes) and np.array_equal(bins(replays), ours.replays)
+
+
+def test_the_fast_lake_is_gymnasium_s_own():
+    fast = lake.Lake("fell, on the way, arrived", epsilon=0.0)
+    fast.policy = np.eye(4)[fast.policy.argmax(-1)]  # of equally good actions the first
+    own, recorded, under = seeds(3, 6, 4, 5)
+    groups = [
+        np.array([np.random.default_rng(s).random(lake.HORIZON + 1)[1:] for s in g])
+        for g in (own, recorded, under)
+    ]
+    outcomes, _ = fast.closed_loop(groups[0], np.random.default_rng(0))
+    _, sequences = fast.closed_loop(groups[1], np.random.default_rng(0))
+
+    class Best:  # the policy differs from step to step
+        def reset(self):
+            self.step = -1
+
+        def __call__(self, state):
+            self.step += 1
+            return int(fast.policy[self.step, state].argmax())
+
+    measured = split_episodes(
+        lambda: gymnasium.make("FrozenLake-v1"),
+        Best(),
+        lambda state, info: fast.labels[state],
+        **{"n_outcomes": 3, "horizon": lake.HORIZON, "n_episodes": 6, "n_sequences": 4, "n_seeds": 5},
+        idle=lake.IDLE,
+        seed=3,
+    )
+    assert np.array_equal(measured.outcomes, outcomes)
+    assert np.array_equal(measured.replays, fast.replays(sequences, groups[2]))
+    assert len(np.unique(outcomes)) > 1
 
 
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0])

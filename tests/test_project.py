@@ -192,13 +192,17 @@ def texts():
         yield from (Path(folder, name) for name in files if Path(name).suffix in written)
 
 
-def test_the_readme_measures_a_policy_as_it_says():
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf8"), flags=re.S)
-    found = {}
-    exec(example, found)  # it prints what its comment says
-    measured = found["measured"]
+def test_the_readme_measures_an_agent_and_a_policy_as_it_says():
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf8"), flags=re.S)
+    agent, policy = ({}, {})
+    for example, found in zip(examples, (agent, policy), strict=True):
+        exec(example, found)  # it prints what its comment says
+    measured = agent["measured"]
+    said = [round(float(v), 2) for v in (measured.corrected("op"), *measured.interval("op"))]
+    assert "{} nats, 95 %: {} to {}".format(*said) in examples[0]
+    measured = policy["measured"]
     said = [round(v, 2) for v in (measured.op, measured.imp, measured.success([0]))]
-    assert said == [0.46, 0.46, 0.80] and "0.46 nats each, 0.80" in example
+    assert said == [0.46, 0.46, 0.80] and "0.46 nats each, 0.80" in examples[1]
 
 
 def test_no_file_names_the_place_it_was_written_in():

@@ -92,7 +92,7 @@ class SplitEpisodes(_Possible, Measured):
     def corrected(self, quantity):
         """`quantity` less the jackknife's estimate of its bias: the centre of every `interval`."""
         value, bias, _ = self._jackknife(quantity)
-        return (value - bias)[()]
+        return _plain(value - bias)
 
     def interval(self, quantity, level: float = 0.95) -> tuple:
         """Bias-corrected jackknife interval (low, high) for `quantity`.
@@ -108,7 +108,7 @@ class SplitEpisodes(_Possible, Measured):
         value, bias, variance = self._jackknife(quantity)
         least = min(n for n in (self.n_episodes, self.n_sequences, self.n_seeds) if n > 1)
         half = stdtrit(least - 1, (1 + level) / 2) * np.sqrt(variance)
-        return (value - bias - half)[()], (value - bias + half)[()]
+        return _plain(value - bias - half), _plain(value - bias + half)
 
     def _with_half(self, shares: np.ndarray, n: int) -> np.ndarray:
         """Shares (..., K) of n replays, and half a replay more that went as all went together."""
@@ -170,6 +170,11 @@ class SplitEpisodes(_Possible, Measured):
         with_half = self._with_half(shares, n or self.n_seeds)
         batch.possible = _futures(Futures, weights, outcomes, with_half)
         return batch
+
+
+def _plain(value: np.ndarray):
+    """A float, or an array as it is."""
+    return value if value.ndim else float(value)
 
 
 def _futures(kind, weights, outcomes, shares):
