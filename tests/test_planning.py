@@ -86,6 +86,15 @@ def test_the_soft_maximum_goes_from_worst_over_mean_to_best():
     assert soft_maximum(values, -np.inf)[1].tolist() == [1, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("beta", "limit"), [(1e-9, 0), (-1e-9, 0), (5e-4, 0), (1e7, np.inf), (-1e7, -np.inf)]
+)
+def test_policy_iteration_settles_however_weak_or_strong_the_preference_is(beta, limit):
+    world, utility = random_world(7), np.random.default_rng(7).normal(size=4)
+    found, _ = soft_value_iteration(world, utility, beta=beta, discount=0.95)
+    assert np.allclose(found, soft_value_iteration(world, utility, beta=limit, discount=0.95)[0], atol=1e-3)
+
+
 def test_sparse_and_full_transitions_give_the_same_policy():
     few, utility = corridor(n_idle=60), np.arange(65.0) % 7
     assert isinstance(kernel(few), tuple) and isinstance(kernel(random_world(0)), np.ndarray)

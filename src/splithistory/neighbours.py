@@ -105,6 +105,9 @@ def meg_unknown(mdp: MDP, policy, *, last: bool = False, discount=None, rounds: 
     search = {"gtol": _TARGET, "ftol": 0.0, "maxcor": 30, "maxiter": rounds, "maxfun": 2 * rounds}
     found = minimize(missing, np.zeros(parts.shape[1]), jac=True, method="L-BFGS-B", options=search)
     left = float(np.abs(found.jac).max())
+    if left > _GRADIENT:  # a search that rounding broke off may go on from where it is
+        found = minimize(missing, found.x, jac=True, method="L-BFGS-B", options=search)
+        left = float(np.abs(found.jac).max())
     return Directedness(max(0.0, -float(found.fun)), 1.0, found.x, left, left <= _GRADIENT)
 
 
@@ -128,16 +131,22 @@ def capacity(channel, *, tolerance: float = 1e-6, rounds: int = 20_000) -> np.nd
     `tolerance`; the lower one is returned. RuntimeError if they are not after so many rounds.
     """
     channel = as_distribution(channel, "channel")
+    shape = channel.shape[:-2]
+    channel = channel.reshape(-1, *channel.shape[-2:])
     inputs = np.full(channel.shape[:-1], 1 / channel.shape[-2])
+    found, left = np.zeros(len(channel)), np.arange(len(channel))
     for _ in range(rounds):
-        mixed = np.einsum("...a,...ak->...k", inputs, channel)
-        gain = rel_entr(channel, mixed[..., None, :]).sum(-1)  # (..., A)
-        low = (inputs * gain).sum(-1)
-        if (gain.max(-1) - low <= tolerance).all():
-            return np.maximum(0.0, low)
+        mixed = np.einsum("na,nak->nk", inputs, channel)
+        gain = rel_entr(channel, mixed[:, None]).sum(-1)  # (N, A)
+        most, low = gain.max(-1), (inputs * gain).sum(-1)
+        if (done := most - low <= tolerance).any():
+            found[left[done]] = low[done]
+            left, channel, inputs, gain = (each[~done] for each in (left, channel, inputs, gain))
+            if not len(left):
+                return np.maximum(0.0, found).reshape(shape)
         inputs = inputs * np.exp(gain - gain.max(-1, keepdims=True))
         inputs /= inputs.sum(-1, keepdims=True)
-    raise RuntimeError(f"capacity: bounds {np.max(gain.max(-1) - low):.2g} nats apart after {rounds} rounds")
+    raise RuntimeError(f"capacity: bounds {(most - low).max():.2g} nats apart after {rounds} rounds")
 
 
 def empowerment(mdp: MDP, *, steps: int = 1) -> np.ndarray:

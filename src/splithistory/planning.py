@@ -15,6 +15,7 @@ from .information import as_array, as_distribution, as_rate, check_seed
 from .mdp import MDP, policy_probs
 
 _TIE = 1e-9  # actions whose values differ by less, relative to the largest, are equally good
+_SETTLED = 1e-12  # change of the value, relative to it, at which policy iteration ends
 _ROUNDS = 200  # of policy iteration, which takes about ten
 _DENSE = 0.1  # share of transitions that are possible, from which on full matrices are faster
 
@@ -56,8 +57,10 @@ def soft_maximum(values: np.ndarray, beta: float) -> tuple[np.ndarray, np.ndarra
         return best[..., 0], close / close.sum(-1, keepdims=True)
     if beta == 0:
         return values.mean(-1), np.full(values.shape, 1 / values.shape[-1])
-    weights = np.exp(beta * (values - best))
-    return best[..., 0] + np.log(weights.mean(-1)) / beta, weights / weights.sum(-1, keepdims=True)
+    behind = beta * (values - best)
+    weights = np.exp(behind)
+    above = np.log1p(np.expm1(behind).mean(-1)) / beta  # exact for small β, too
+    return best[..., 0] + above, weights / weights.sum(-1, keepdims=True)
 
 
 def soft_value_iteration(mdp: MDP, utility=0.0, *, final=0.0, beta=1.0, discount=None, start=None):
@@ -86,7 +89,7 @@ def _stationary(transition, utility, beta, discount, start):
         better, policy = soft_maximum(utility + discount * expected(transition, value), beta)
         rise = better - value
         value = value + solve(closed_loop(transition, policy), discount, rise)
-        if np.abs(rise).max() <= 1e-13 * max(1.0, np.abs(value).max()):
+        if np.abs(rise).max() <= _SETTLED * max(1.0, np.abs(value).max()):
             return policy, value
     raise ValueError(f"discount: given {discount}, policy iteration did not settle in {_ROUNDS} rounds")
 
