@@ -38,6 +38,13 @@ def test_the_coin_stays_and_comes_before_the_corner():
     assert outcome[1, [0, 20, 24, 7]].tolist() == [COIN, 2, 2, 3]
     assert np.allclose(mdp.dense().reshape(5, 3, 25, 3, 25).sum((2, 4)), 25 * np.eye(3))
     assert np.array_equal(world.seen()[[0, 25, 74]], [[-1, -1, -1, 1], [-1, -1, -1, -1], [1, 1, 0, 0]])
+    assert [np.flatnonzero(row).tolist() for row in world.seen("cells")[[0, 25, 74]]] == [
+        [0, 29],
+        [0, 25],
+        [24, 37],
+    ]
+    with pytest.raises(ValueError, match="kind: given 'pixels', allowed are 'coordinates' and 'cells'"):
+        world.seen("pixels")
 
 
 def test_no_place_that_is_tested_was_trained_on():

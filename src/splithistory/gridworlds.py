@@ -71,9 +71,17 @@ class CoinWorld:
         full = [sparse.block_diag([matrix] * len(self.coins), format="csr") for matrix in one]
         return MDP(full, np.full(n, 1 / n), outcome, horizon=self.horizon)
 
-    def seen(self) -> np.ndarray:
-        """What a learner sees of each state, (S, 4): row and column of the agent and of the coin, −1 to 1."""
+    def seen(self, kind: str = "coordinates") -> np.ndarray:
+        """What a learner sees of each state, (S, D).
+
+        "coordinates": row and column of the agent and of the coin, −1 to 1; "cells": an input for each cell
+        that the agent, and one for each that the coin can be in, 1 for the one that it is in.
+        """
         cells, coins = np.tile(np.arange(self.size**2), len(self.coins)), np.repeat(self.coins, self.size**2)
+        if kind == "cells":
+            return np.hstack([np.eye(self.size**2)[cells], np.eye(self.size**2)[coins]])
+        if kind != "coordinates":
+            raise ValueError(f"kind: given {kind!r}, allowed are 'coordinates' and 'cells'")
         places = np.stack([*np.divmod(cells, self.size), *np.divmod(coins, self.size)], -1)
         return 2 * places / (self.size - 1) - 1
 
@@ -120,13 +128,14 @@ class Learning:
     """How agents learn: a network of two hidden layers, by the exact gradient of what they earn.
 
     hidden: width; updates: steps of Adam; rate: its learning rate; entropy: what a nat of entropy of the
-    policy, mean over states, earns beside.
+    policy, mean over states, earns beside; sees: what of a state, as `CoinWorld.seen` has it.
     """
 
     hidden: int = 32
     updates: int = 400
     rate: float = 5e-3
     entropy: float = 0.01
+    sees: str = "coordinates"
 
 
 def learn(
@@ -145,7 +154,8 @@ def learn(
     """
     shape = worlds[0].size ** 2, len(ACTIONS)
     seen, shown = (
-        torch.tensor(np.stack([w.seen() for w in each]), dtype=torch.float32) for each in (worlds, tests)
+        torch.tensor(np.stack([w.seen(how.sees) for w in each]), dtype=torch.float32)
+        for each in (worlds, tests)
     )
     onto = torch.tensor(np.stack([w.on(COIN) for w in worlds]), dtype=torch.float32)
     step = (
