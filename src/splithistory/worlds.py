@@ -178,7 +178,7 @@ def measured(
     op_mixed, imp_mixed: all futures F' mixed before they are compared; reacts: whether it plays more than one
     sequence; gradient, converged: how far the search for the unknown utility came.
     """
-    mdp, found, seconds = world.mdp, {}, {}
+    mdp, found, seconds = world.mdp, dict[str, float](), dict[str, float]()
 
     def timed(name: str, function: Callable):
         start = time.process_time()
