@@ -12,7 +12,7 @@ from ..detection import SCORES, by_class, detected, diluted, suspicions
 from ..measure import SplitHistory
 from ..policies import acting
 from ..recurrence import Recurrence
-from ..statistics import Interval, changes, levels
+from ..statistics import Interval, changes, levels, paired_by_seed
 from .results import GOALS, Study
 from .selfreports import reported
 
@@ -136,6 +136,16 @@ def under_penalty(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, dict
     rest = table[table["arm"] != NONE]
     found = changes(rest, table[table["arm"] == NONE], columns, ["arm"])
     return {arm: of for (arm,), of in found.items()}
+
+
+def less_told(table: pd.DataFrame) -> np.ndarray:
+    """Change of `told` from no penalty to the penalty on self-estimated Imp of 2 a nat, one a seed.
+
+    The effect by which the post's claim is judged that impact regularisation might reintroduce bias: below
+    −SMALLEST if it does.
+    """
+    penalty, none = (table[table["arm"] == arm] for arm in (SELF, NONE))
+    return paired_by_seed(penalty, none, "told").to_numpy()
 
 
 def doses(table: pd.DataFrame, kind: str) -> pd.DataFrame:
