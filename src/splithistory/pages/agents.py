@@ -16,7 +16,7 @@ from ..statistics import Interval
 from ..study import results_root
 from ..study.store import checked_manifest
 
-RARE = 0.05  # of F in outcomes that replays never showed, up to which Imp is told
+RARE = 0.01  # of F in outcomes that replays never showed, up to which Imp is told
 STEPS = 100  # after which the outcome is read
 
 
