@@ -236,7 +236,7 @@ def test_outcomes_that_succeed_at_a_rate_are_even_unless_they_are_divided():
     assert information.succeeding((1, 3), 5, 0.6) == pytest.approx([0.4 / 3, 0.3, 0.4 / 3, 0.3, 0.4 / 3])
     found = information.succeeding((3, 1), 5, 0.6, among_successes=[0.75, 0.25], among_failures=[0, 1, 0])
     assert found == pytest.approx([0, 0.45, 0.4, 0.15, 0])
-    with pytest.raises(ValueError, match=r"success: given 1.2 to 1.2, allowed is"):
+    with pytest.raises(ValueError, match=r"success: given 1.2, allowed is"):
         information.succeeding((1, 3), 5, 1.2)
 
 

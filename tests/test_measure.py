@@ -4,6 +4,7 @@ import doctest
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -394,9 +395,7 @@ def test_an_interval_of_several_quantities_at_once_is_that_of_each_alone():
 
 def test_a_quantity_that_loses_the_axis_of_resamples_is_refused():
     measured = split_history(HISTORIES, WORLD.next_probs, WORLD)
-    with pytest.raises(
-        ValueError, match=r"quantity: returned shape \(2, 2000\) for 2000 resamples and \(2,\)"
-    ):
+    with pytest.raises(ValueError, match=r"quantity: returned shape \(2, 2000\) for 2000 resamples, \(2,\)"):
         measured.interval(lambda m: np.array([m.op, m.imp]))
 
 
@@ -429,3 +428,48 @@ def test_mixing_the_counterfactual_futures_before_comparing_lowers_impact_and_ra
     mixed = measured.mixed()
     assert mixed.counterfactual_success([1]) == pytest.approx(measured.counterfactual_success([1]))
     assert mixed.imp < measured.imp and mixed.op > measured.op
+
+
+@pytest.mark.parametrize("name", ["success", "counts", "nothing", "interval", 3, None, "Op"])
+def test_only_quantities_are_asked_for_by_name(name):
+    table = np.tile(np.eye(2) / 2 + 0.25, (2, 1, 1))
+    measured = SplitHistory([[3, 1], [1, 3]], table)
+    for ask in (measured.interval, measured.corrected):
+        with pytest.raises(ValueError, match=r"quantity: given .*, allowed are a function, op, imp, delta, "):
+            ask(name)
+
+
+def test_an_infinite_impact_has_an_infinite_interval_and_no_warning():
+    # a world without noise, in which the policy reaches an outcome that a fixed action never does
+    measured = SplitHistory([[20, 0], [0, 20]], [[[1, 0, 0], [0, 1, 0]], [[0, 1, 0], [0, 0, 1]]])
+    assert measured.imp == np.inf
+    assert measured.interval("imp") == (np.inf, np.inf) and measured.corrected("imp") == np.inf
+    assert np.isfinite(measured.interval("op")).all()
+
+
+def test_a_world_of_tensors_with_gradients_and_half_precision_policies_are_measured():
+    histories, table = np.arange(6)[:, None], torch.full((6, 2, 2), 0.5, requires_grad=True)
+    policy = torch.full((6, 2), 0.5, dtype=torch.bfloat16)
+    measured = split_history(histories, lambda h: policy, lambda h, a: table[h[:, 0], a])
+    assert measured.op == measured.imp == 0.0
+
+
+def test_a_large_set_of_histories_without_classes_has_the_interval_of_the_same_with_classes():
+    rng = np.random.default_rng(0)
+    histories = rng.integers(0, 3, (3000, 1))
+
+    class Classes:
+        table = rng.dirichlet(np.ones(3), (3, 3))
+
+        def classes(self, histories):
+            return histories[:, 0]
+
+        def __call__(self, histories, actions):
+            return self.table[histories[:, 0], actions]
+
+    world = Classes()
+    apart = split_history(histories, lambda h: h[:, 0], lambda h, a: world(h, a), n_actions=3)
+    together = split_history(histories, lambda h: h[:, 0], world)
+    assert apart.counts.shape == (3000, 3) and together.counts.shape == (3, 3)
+    for one, other in zip(apart.interval("op"), together.interval("op"), strict=True):
+        assert one == pytest.approx(other, abs=2e-3)

@@ -19,7 +19,7 @@ from rattler import MatchSpec
 # the study, the pages; then the command line.
 HOUSE = """
 information
-recurrence estimators histograms differential statistics engine transformer simulators
+recurrence estimators histograms differential statistics engine transformer simulators procedure resampling
 measure
 objectives policies shortcuts blocks data mdp episodes rewards detection
 calibration planning

@@ -11,12 +11,11 @@ fewer dimensions than inputs. Everything is float64, by QR; no inverse is formed
 For P ~ N(p, R Rᵀ) pass J R for each J.
 """
 
-import math
 import warnings
 
 import numpy as np
 
-from .information import as_array
+from .information import as_array, as_number, not_negative
 
 
 def op(j_g, j_h, *, noise_floor: float = 0.0) -> np.ndarray:
@@ -36,9 +35,11 @@ def imp(j_g, j_h, *, noise_floor: float = 0.0) -> np.ndarray:
     Arguments and errors as in `op`. Never negative; 0 where the agent changes nothing.
     """
     j_h, (q_g, r_g), (_, r_h) = _factors(j_g, j_h, noise_floor)
-    whitened = np.linalg.solve(np.swapaxes(r_g, -1, -2), j_h)  # R⁻ᵀ J_h: C in an orthonormal basis
-    traces = (whitened**2).sum((-2, -1)) - (whitened * np.swapaxes(q_g, -1, -2)).sum((-2, -1))
-    return _log_volume(r_g) - _log_volume(r_h) + traces
+    with np.errstate(over="ignore", invalid="ignore"):
+        whitened = np.linalg.solve(np.swapaxes(r_g, -1, -2), j_h)  # R⁻ᵀ J_h: C in an orthonormal basis
+        traces = (whitened**2).sum((-2, -1)) - (whitened * np.swapaxes(q_g, -1, -2)).sum((-2, -1))
+    traces = np.where(np.isnan(traces), np.inf, traces)  # where C is beyond floats its square prevails
+    return not_negative(_log_volume(r_g) - _log_volume(r_h) + traces)
 
 
 def scalar(c) -> tuple[np.ndarray, np.ndarray]:
@@ -47,9 +48,9 @@ def scalar(c) -> tuple[np.ndarray, np.ndarray]:
     Over variables that do not mix, whose Jacobians are diagonal, they sum to the measures of the whole.
     """
     c = as_array(c, "c")
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         op = -np.log(np.abs(c))
-    return op, op + c * (c - 1)
+        return op, not_negative(op + c * (c - 1))
 
 
 def residual(c) -> tuple[np.ndarray, np.ndarray]:
@@ -61,7 +62,8 @@ def residual(c) -> tuple[np.ndarray, np.ndarray]:
     if c.ndim < 2 or c.shape[-1] != c.shape[-2]:
         raise ValueError(f"c: shape {c.shape}, allowed is (..., D, D)")
     op = -np.linalg.slogdet(c).logabsdet
-    return op, op + (c**2).sum((-2, -1)) - np.trace(c, axis1=-2, axis2=-1)
+    with np.errstate(over="ignore"):
+        return op, not_negative(op + (c**2).sum((-2, -1)) - np.trace(c, axis1=-2, axis2=-1))
 
 
 def from_function(agent, environment, point) -> tuple[np.ndarray, np.ndarray]:
@@ -94,9 +96,7 @@ def _factors(j_g, j_h, noise_floor: float):
     if j_g.ndim < 2 or j_g.shape[-2:] != j_h.shape[-2:] or j_g.shape[-2] > j_g.shape[-1]:
         shapes = f"{j_g.shape} and {j_h.shape}"
         raise ValueError(f"j_g, j_h: shapes {shapes}, allowed are equal (..., dim F, dim P), dim F <= dim P")
-    if not 0 <= noise_floor < math.inf:
-        raise ValueError(f"noise_floor: given {noise_floor}, allowed is a number >= 0")
-    if noise_floor:
+    if noise_floor := as_number(noise_floor, "noise_floor", 0.0):
         j_g, j_h = _with_noise(j_g, noise_floor), _with_noise(j_h, noise_floor)
     return j_h, _full_rank_qr(j_g, "j_g"), _full_rank_qr(j_h, "j_h")
 

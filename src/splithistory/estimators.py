@@ -20,6 +20,7 @@ from .information import (
     check_seed,
     entropy,
     kl,
+    to_numpy,
 )
 
 _INFINITE = "infinite: the reference lacks an outcome that was drawn"
@@ -126,6 +127,8 @@ def success_interval(successes, n, level: float = 0.95) -> tuple[np.ndarray, np.
     rate averaged over the world's noise: `paired_interval` is for these. Arrays broadcast.
     """
     check_level(level)
+    successes, n = to_numpy(successes, "successes"), to_numpy(n, "n")
+    as_array(successes, "successes"), as_array(n, "n")
 
     def ends(k, trials):
         trials = check_integer("n", trials, 1)
@@ -163,10 +166,17 @@ def paired_interval(function, samples, *, level: float = 0.95, n_resamples: int 
 def bias_corrected(value, draws: np.ndarray, level: float = 0.95) -> tuple:
     """Normal interval (low, high) of a bootstrap: its bias subtracted, its standard error for the width.
 
-    value (...): of the sample; draws (R, ...): of R resamples.
+    value (...): of the sample; draws (R, ...): of R resamples. Where the value is infinite both ends are;
+    where only a resample is, the upper end is, and the lower one is the draws' quantile.
     """
-    half, centre = ndtri((1 + level) / 2) * draws.std(0, ddof=1), 2 * value - draws.mean(0)
-    return centre - half, centre + half
+    endless = ~np.isfinite(draws).all(0) | ~np.isfinite(value)
+    with np.errstate(invalid="ignore"):
+        half, centre = ndtri((1 + level) / 2) * draws.std(0, ddof=1), 2 * value - draws.mean(0)
+    if not endless.any():
+        return centre - half, centre + half
+    least = np.quantile(draws, (1 - level) / 2, axis=0, method="lower")
+    low = np.where(np.isinf(value), value, np.where(endless, least, centre - half))
+    return low[()], np.where(endless, np.inf, centre + half)[()]
 
 
 def kl_interval(rates, samples, *, level: float = 0.95, n_resamples: int = 2000, seed: int = 0):
@@ -221,6 +231,8 @@ def _sizes(n, name: str) -> np.ndarray:
     n = as_array(n, name)
     if (n < 1).any():
         raise ValueError(f"{name}: given {n.min():.6g}, allowed are numbers of draws >= 1")
+    if (n > 1e18).any():
+        raise ValueError(f"{name}: given {n.max():.6g}, allowed are numbers of draws <= 1e18")
     return n
 
 

@@ -4,27 +4,69 @@ Floor 0: knows arrays only. Every function broadcasts over leading axes; a distr
 lies along the last axis.
 """
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import entr, rel_entr, softmax
 
+_MOST = 2**63 - 1  # the largest integer of an array
 _ATOL = 1e-6  # how far a distribution may be from summing to one: the rounding of a float32 softmax
 
 
-def to_numpy(values) -> np.ndarray:
-    """`values` (NumPy, torch on any device, list) as a NumPy array of their own type."""
-    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+def to_numpy(values, name: str = "values") -> np.ndarray:
+    """`values` (NumPy, torch on any device and with a gradient, list) as a NumPy array of their own type.
+
+    bfloat16, which NumPy lacks, becomes float32. ValueError if they are no array, as rows of unlike length.
+    """
+    try:
+        if hasattr(values, "detach"):
+            values = values.detach().cpu()
+            values = values.float() if str(values.dtype) == "torch.bfloat16" else values
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise ValueError(f"{name}: given {shown(values)}, allowed is an array of numbers") from None
+
+
+def shown(value) -> str:
+    """A value as a message shows it: one printable line of at most 60 characters."""
+    try:
+        text = "".join(c if c.isprintable() else "?" for c in " ".join(repr(value).split()))
+    except Exception:
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def as_array(values, name: str) -> np.ndarray:
-    """`values` (NumPy, torch, list) as a float64 array; ValueError if any entry is not finite."""
-    array = np.asarray(to_numpy(values), dtype=np.float64)
+    """`values` (NumPy, torch, list) as a float64 array: the gate through which numbers come in.
+
+    ValueError if they are no real numbers (complex ones and texts are none), or if one is not finite.
+    """
+    array = as_reals(values, name)
     if not np.isfinite(array).all():
         bad = np.argwhere(~np.isfinite(array))[0].tolist()
         raise ValueError(f"{name}: entry {bad} is {array[tuple(bad)]}, allowed are finite numbers")
     return array
+
+
+def as_reals(values, name: str) -> np.ndarray:
+    """As `as_array`, but infinite numbers and NaN may come in."""
+    given = to_numpy(values, name)
+    if given.dtype.kind not in "fiub":
+        raise ValueError(f"{name}: given {shown(values)} ({given.dtype}), allowed are real numbers")
+    return given.astype(np.float64, copy=False)
+
+
+def as_number(value, name: str, least: float = -np.inf, most: float = np.inf) -> float:
+    """`value` as a float, the gate for a single number; ValueError unless it is real and in [least, most]."""
+    array = as_array(value, name)
+    if array.ndim or not least <= array <= most:
+        ends = [f">= {least:g}"] * (least > -np.inf) + [f"<= {most:g}"] * (most < np.inf)
+        allowed = " ".join(["a number", " and ".join(ends)]).strip()
+        raise ValueError(f"{name}: given {shown(value)}, allowed is {allowed}")
+    return float(array)
 
 
 def as_distribution(values, name: str) -> np.ndarray:
@@ -59,10 +101,14 @@ def as_goal(goal, n_outcomes: int) -> tuple[int, ...]:
     ValueError if an outcome is not an integer in 0..K-1, or if the goal holds none or all of them
     (success would then be certain whatever the policy does).
     """
-    outcomes = list(goal) if hasattr(goal, "__iter__") and not isinstance(goal, str) else None
+    check_integer("n_outcomes", n_outcomes, 1)
+    listed = (
+        hasattr(goal, "__iter__") and not isinstance(goal, str | Mapping) and getattr(goal, "ndim", 1) > 0
+    )
+    outcomes = list(to_numpy(goal, "goal") if hasattr(goal, "detach") else goal) if listed else None
     if outcomes is None or not all(_is_integer(o) and 0 <= o < n_outcomes for o in outcomes):
         given = goal if outcomes is None else outcomes
-        raise ValueError(f"goal: given {given!r}, allowed are outcomes in 0..{n_outcomes - 1}")
+        raise ValueError(f"goal: given {shown(given)}, allowed are outcomes in 0..{n_outcomes - 1}")
     outcomes = sorted({int(o) for o in outcomes})
     if not 0 < len(outcomes) < n_outcomes:
         raise ValueError(
@@ -73,30 +119,42 @@ def as_goal(goal, n_outcomes: int) -> tuple[int, ...]:
 
 def goal_mask(goal, n_outcomes: int) -> np.ndarray:
     """A goal as a boolean mask (K,); errors as in `as_goal`."""
+    outcomes = list(as_goal(goal, n_outcomes))
+    check_memory("n_outcomes", n_outcomes, 8.0 * n_outcomes)
     mask = np.zeros(n_outcomes, dtype=bool)
-    mask[list(as_goal(goal, n_outcomes))] = True
+    mask[outcomes] = True
     return mask
 
 
-def check_integer(name: str, value, least: int) -> int:
-    """`value` if it is an integer of at least `least`; ValueError otherwise (1e3 and True are refused)."""
-    if not _is_integer(value) or value < least:
-        raise ValueError(f"{name}: given {value!r}, allowed is an integer >= {least}")
+def check_integer(name: str, value, least: int, most: int = _MOST) -> int:
+    """`value` if it is an integer in `least` to `most`; ValueError otherwise (1e3 and True are refused)."""
+    if not _is_integer(value) or not least <= value <= most:
+        allowed = f"an integer >= {least}" if most == _MOST else f"an integer in {least}..{most}"
+        raise ValueError(f"{name}: given {shown(value)}, allowed is {allowed}")
     return int(value)
+
+
+def check_memory(name: str, value, n_bytes: float) -> None:
+    """ValueError if what `value` asks for needs more than half of this machine's memory."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**33
+    if n_bytes > there / 2:
+        needs = f"which needs {n_bytes / 2**30:.3g} GiB"
+        raise ValueError(f"{name}: given {shown(value)}, {needs}, allowed here are {there / 2**31:.3g} GiB")
 
 
 def check_seed(seed):
     """`seed`, a non-negative integer or a list of them; ValueError otherwise (1e3 and True are refused)."""
     parts = seed if isinstance(seed, list | tuple) and len(seed) else [seed]
     for part in parts:
-        check_integer("seed", part, 0)
+        if not _is_integer(part) or part < 0:  # however large
+            raise ValueError(f"seed: given {shown(part)}, allowed is an integer >= 0")
     return seed
 
 
 def check_level(level: float) -> None:
     """ValueError unless `level` is a confidence level, between 0 and 1."""
-    if not 0 < level < 1:
-        raise ValueError(f"level: given {level}, allowed is between 0 and 1")
+    if not 1e-9 <= as_number(level, "level") < 1:  # below, nothing is left to compute with
+        raise ValueError(f"level: given {shown(level)}, allowed is between 0 and 1")
 
 
 def _is_integer(value) -> bool:
@@ -118,7 +176,12 @@ def kl(probs, reference) -> np.ndarray:
         raise ValueError(
             f"reference: {reference.shape[-1]} outcomes, allowed are as many as probs: {probs.shape[-1]}"
         )
-    return rel_entr(probs, reference).sum(-1)
+    return not_negative(rel_entr(probs, reference).sum(-1))
+
+
+def not_negative(value):
+    """A quantity that is never negative, without what rounding may have left below 0."""
+    return np.maximum(value, 0.0)
 
 
 def whole_and_parts(joint, reference, divergence=kl) -> tuple:
@@ -128,7 +191,7 @@ def whole_and_parts(joint, reference, divergence=kl) -> tuple:
     reference; if they do not, the first is greater by the mutual information of the joint's.
     divergence: of two distributions (K,); another than `kl` for numbers that are exact.
     """
-    joint, reference = np.asarray(joint), np.asarray(reference)
+    joint, reference = to_numpy(joint, "joint"), to_numpy(reference, "reference")
     parts = [divergence(joint.sum(axis), reference.sum(axis)) for axis in (1, 0)]
     return divergence(joint.ravel(), reference.ravel()), sum(parts)
 
@@ -139,7 +202,7 @@ def binary_kl(s, q) -> np.ndarray:
     The divergence between two success rates; infinite if q is 0 or 1 and s is not.
     """
     s, q = as_rate(s, "s"), as_rate(q, "q")
-    return rel_entr(s, q) + rel_entr(1 - s, 1 - q)
+    return not_negative(rel_entr(s, q) + rel_entr(1 - s, 1 - q))
 
 
 def implied_op(s, p) -> np.ndarray:
@@ -164,7 +227,7 @@ def succeeding(
     among_successes (number of good outcomes,), among_failures (number of the others,): distributions, in the
     order of the outcomes. The even division is the post's, whose Op is `implied_op` if chance is even.
     """
-    mask, s = goal_mask(goal, n_outcomes), float(as_rate(success, "success"))
+    mask, s = goal_mask(goal, n_outcomes), as_number(success, "success", 0, 1)
     outcomes = np.zeros(n_outcomes)
     for part, rate, among in ((mask, s, among_successes), (~mask, 1 - s, among_failures)):
         among = np.full(part.sum(), 1 / part.sum()) if among is None else among
@@ -178,6 +241,7 @@ def same_op_rate(s: float, p: float, q: float, *, divergence=binary_kl) -> float
     Post, section "Optimization vs RL Success Rate": is there one curve for all p? divergence: of two rates,
     to try another than kl. ValueError if not even certain success implies as much.
     """
+    s, p, q = (as_number(value, name, 0, 1) for value, name in ((s, "s"), (p, "p"), (q, "q")))
     wanted, certain = divergence(s, p), 1 - 1e-12
     if divergence(certain, q) < wanted:
         raise ValueError(f"s: given {s:.6g} for p = {p:.6g}, allowed is what q = {q:.6g} can imply too")
@@ -221,21 +285,26 @@ def tilt(prior, utility, value) -> Tilted:
         raise ValueError(f"prior, utility: shapes {prior.shape}, {utility.shape}, allowed is (K,) for both")
     support = prior > 0
     low, high = utility[support].min(), utility[support].max()
-    share, scale = _share_of_range(value, low, high), high - low or 1.0
-    unit = (utility[support] - low) / scale  # in [0, 1], so that the search does not depend on units
+    share, half = _share_of_range(value, low, high), _half_range(low, high)
+    unit = (utility[support] / 2 - low / 2) / half  # in [0, 1], so that the search does not depend on units
     rate = _tilt_rate(prior[support], unit, share) if high > low else 0.0
     probs = np.zeros_like(prior)
     probs[support] = _tilted(prior[support], unit, rate)
-    return Tilted(max(0.0, float(rel_entr(probs, prior).sum())), float(rate / scale), probs)
+    return Tilted(max(0.0, float(rel_entr(probs, prior).sum())), float(rate / half / 2), probs)
+
+
+def _half_range(low: float, high: float) -> float:
+    """Half of high − low, which itself may be too large for a float; 1/2 if there is no range."""
+    return (high / 2 - low / 2) or 0.5
 
 
 def _share_of_range(value, low: float, high: float) -> float:
     """Where in [low, high] `value` lies, in [0, 1]; rounding error beyond the ends is clipped."""
-    value = as_array(value, "value")
-    slack = 1e-12 * (high - low) + 4 * np.spacing(max(abs(low), abs(high)))
-    if value.ndim or not low - slack <= value <= high + slack:
-        raise ValueError(f"value: given {value}, allowed is a number in [{low:.6g}, {high:.6g}]")
-    return float(np.clip((value - low) / (high - low or 1.0), 0, 1))
+    given, half = as_number(value, "value"), _half_range(low, high)
+    slack = 1e-12 * half + 2 * np.spacing(max(abs(low), abs(high)))
+    if not low / 2 - slack <= given / 2 <= high / 2 + slack:
+        raise ValueError(f"value: given {shown(value)}, allowed is a number in [{low:.6g}, {high:.6g}]")
+    return float(np.clip((given / 2 - low / 2) / half, 0, 1))
 
 
 def _tilt_rate(prior: np.ndarray, unit: np.ndarray, share: float) -> float:

@@ -13,7 +13,8 @@ from scipy import sparse
 from scipy.special import stdtrit
 
 from .information import as_array, as_distribution, check_integer, check_level, check_seed, to_numpy
-from .measure import Measured, draw
+from .measure import Measured
+from .procedure import draw
 
 _ATOL = 1e-6  # how far a row of the transition may be from summing to one, as in `information`
 _TOGETHER = 500  # states up to which beliefs are columns of one matrix; more, and one a time fits caches

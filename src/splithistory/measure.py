@@ -5,7 +5,6 @@ the policy sees, an *action* a what it does, an *outcome* f in 0..K-1 what the w
 History is split in two: the policy answers one past while the world continues another.
 """
 
-import warnings
 from collections.abc import Callable
 from typing import Literal, overload
 
@@ -22,9 +21,14 @@ from .information import (
     check_level,
     check_seed,
     goal_mask,
+    not_negative,
+    shown,
     to_numpy,
 )
+from .procedure import sampled
+from .resampling import FEW, futures, resampled
 
+QUANTITIES = ("op", "imp", "delta", "narrowing")  # what a measurement is asked for by name
 _RESAMPLES = 2000
 
 
@@ -43,7 +47,8 @@ class Futures:
         self.outcome_probs = as_distribution(outcome_probs, "outcome_probs")
         self.counterfactual_probs = as_distribution(counterfactual_probs, "counterfactual_probs")
         expected = (len(self.action_probs), len(self.outcome_probs))
-        if self.action_probs.ndim != 1 or self.counterfactual_probs.shape != expected:
+        one = self.action_probs.ndim == self.outcome_probs.ndim == 1
+        if not one or self.counterfactual_probs.shape != expected:
             raise ValueError(
                 f"counterfactual_probs: shape {self.counterfactual_probs.shape}, allowed is {expected}"
             )
@@ -51,17 +56,19 @@ class Futures:
     @classmethod
     def of_tables(cls, counts: np.ndarray, world: np.ndarray) -> "Futures":
         """Of many tables (..., M, A) in one world (M, A, K) at once, without validation."""
-        futures = cls.__new__(cls)
-        found = _futures(counts, world)
-        futures.action_probs, futures.outcome_probs, futures.counterfactual_probs = found
-        return futures
+        return cls.unvalidated(*futures(counts, world))
+
+    @classmethod
+    def unvalidated(cls, action_probs, outcome_probs, counterfactual_probs) -> "Futures":
+        """Of arrays that may have leading axes, as they are."""
+        made = cls.__new__(cls)
+        made.action_probs, made.outcome_probs = action_probs, outcome_probs
+        made.counterfactual_probs = counterfactual_probs
+        return made
 
     def reweighted(self, action_probs: np.ndarray) -> "Futures":
         """The same futures with other weights (..., J) of the counterfactuals, many at once, unvalidated."""
-        futures = Futures.__new__(Futures)
-        futures.action_probs, futures.outcome_probs = action_probs, self.outcome_probs
-        futures.counterfactual_probs = self.counterfactual_probs
-        return futures
+        return Futures.unvalidated(action_probs, self.outcome_probs, self.counterfactual_probs)
 
     @property
     def n_outcomes(self) -> int:
@@ -76,17 +83,19 @@ class Futures:
     @property
     def imp(self) -> float:
         """Impact Σ_a π̄(a) KL(F ‖ D_a), in nats; infinite where F has an outcome that a D_a lacks."""
-        return self._mean(rel_entr(self.outcome_probs[..., None, :], self.counterfactual_probs).sum(-1))
+        each = rel_entr(self.outcome_probs[..., None, :], self.counterfactual_probs).sum(-1)
+        return _scalar(not_negative(self._mean(each)))
 
     @property
     def delta(self) -> float:
         """δ = ln K − Σ_a π̄(a) H(D_a) >= 0, in nats: how far the unoptimized future is from uniform."""
-        return float(np.log(self.n_outcomes)) - self._mean(entr(self.counterfactual_probs).sum(-1))
+        mean = self._mean(entr(self.counterfactual_probs).sum(-1))
+        return _scalar(not_negative(np.log(self.n_outcomes) - mean))
 
     @property
     def narrowing(self) -> float:
         """ln K − H(F) = Op + δ >= 0, in nats: how far the future is from uniform, whoever made it so."""
-        return float(np.log(self.n_outcomes)) - _scalar(entr(self.outcome_probs).sum(-1))
+        return _scalar(not_negative(np.log(self.n_outcomes) - entr(self.outcome_probs).sum(-1)))
 
     def success(self, goal) -> float:
         """s, the probability in F of an outcome in `goal`."""
@@ -103,7 +112,7 @@ class Futures:
 
     def excess(self, goal) -> float:
         """Op + δ − kl(s, p) >= 0, in nats: what unevenness within success and within failure adds to Op."""
-        return self.op + self.delta - self.implied_op(goal)
+        return _scalar(not_negative(self.op + self.delta - self.implied_op(goal)))
 
     def imp_min(self, goal) -> float:
         """kl(s, s'), in nats, the least impact that explains the two success rates (post, Appendix A)."""
@@ -183,9 +192,12 @@ class Measured(Futures):
         return scalars
 
     def _function(self, quantity) -> Callable:
-        if not callable(quantity) and not hasattr(self, quantity):
-            raise ValueError(f"quantity: given {quantity!r}, allowed are a function, 'op', 'imp' and 'delta'")
-        return quantity if callable(quantity) else lambda measured: getattr(measured, quantity)
+        if callable(quantity):
+            return quantity
+        if not isinstance(quantity, str) or quantity not in QUANTITIES:
+            names = ", ".join(QUANTITIES)
+            raise ValueError(f"quantity: given {shown(quantity)}, allowed are a function, {names}")
+        return lambda measured: getattr(measured, quantity)
 
 
 class SplitHistory(Measured):
@@ -206,7 +218,7 @@ class SplitHistory(Measured):
             )
         if (self.counts < 0).any() or self.counts.sum() <= 0:
             raise ValueError("counts: negative or all zero, allowed is a table of counts with a positive sum")
-        super().__init__(*_futures(self.counts, self.world))
+        super().__init__(*futures(self.counts, self.world))
 
     @property
     def n_histories(self) -> int:
@@ -239,7 +251,8 @@ class SplitHistory(Measured):
     def corrected(self, quantity, *, seed: int = 0):
         """`quantity` less the bootstrap's estimate of its bias: the centre of every `interval`."""
         value, draws = self._bootstrap(quantity, seed)
-        return 2 * value - draws.mean(0)
+        with np.errstate(invalid="ignore"):  # of infinite values, which stay what they are
+            return np.where(np.isinf(value), value, 2 * value - draws.mean(0))[()]
 
     def _bootstrap(self, quantity, seed) -> tuple:
         """(value, values on resampled tables); in chunks, so that large tables fit in memory."""
@@ -248,16 +261,11 @@ class SplitHistory(Measured):
             raise ValueError(
                 f"counts: sum {self.counts.sum():.6g}, allowed here are counts of 2 histories or more"
             )
-        rng = np.random.default_rng(check_seed(seed))
-        shares = (self.counts / self.counts.sum()).ravel()
-        chunk, draws = max(1, 2_000_000 // shares.size), []
-        for start in range(0, _RESAMPLES, chunk):
-            size = min(chunk, _RESAMPLES - start)
-            tables = rng.multinomial(self.n_histories, shares, size=size).reshape(-1, *self.counts.shape)
-            draws.append(np.asarray(function(Futures.of_tables(tables, self.world))))
-        value = np.asarray(function(self))
+        rng, n = np.random.default_rng(check_seed(seed)), self.n_histories
+        chunks = [Futures.unvalidated(*f) for f in resampled(self.counts, self.world, n, _RESAMPLES, rng)]
+        draws, value = [np.asarray(function(chunk)) for chunk in chunks], np.asarray(function(self))
         if any(d.shape[1:] != value.shape or d.ndim != value.ndim + 1 for d in draws):
-            given = f"{draws[0].shape} for {min(chunk, _RESAMPLES)} resamples and {value.shape} for one"
+            given = f"{draws[0].shape} for {len(chunks[0].outcome_probs)} resamples, {value.shape} for one"
             raise ValueError(f"quantity: returned shape {given}, allowed is the same behind a leading axis")
         return value[()], np.concatenate(draws)
 
@@ -316,7 +324,7 @@ def split_history(
     probs = _policy_probs(policy(histories), len(histories), n_actions)
     classes, table = _tabulate(histories, world, probs.shape[1])
     if method == "sampled":
-        return _sampled(classes, probs, table, condition, seed)
+        return Futures(*sampled(classes, probs, table, condition, seed))
     if condition == "action":
         return SplitHistory(_counts(classes, probs, len(table)), table)
     # each history's mixed action becomes an action of its own
@@ -328,20 +336,12 @@ def split_history(
 def _counts(classes: np.ndarray, probs: np.ndarray, n_classes: int) -> np.ndarray:
     """(M, A): the policy's probabilities summed over the histories of each class."""
     counts = np.zeros((n_classes, probs.shape[1]))
-    if n_classes > 64:
+    if n_classes > FEW:
         np.add.at(counts, classes, probs)
     else:  # few classes: a masked sum each beats a scattered add
         for m in range(n_classes):
             counts[m] = probs[classes == m].sum(0)
     return counts
-
-
-def _futures(counts: np.ndarray, world: np.ndarray):
-    """(π̄, F, D) from tables (..., M, A): π̄(a) = Σ_m T, F = Σ T·W, D_a = Σ_m c(m) W(m, a, ·)."""
-    shares = counts / counts.sum((-2, -1), keepdims=True)
-    outcomes = shares.reshape(*shares.shape[:-2], -1) @ world.reshape(-1, world.shape[-1])
-    counterfactual = shares.sum(-1) @ world.reshape(len(world), -1)
-    return shares.sum(-2), outcomes, counterfactual.reshape(*shares.shape[:-2], *world.shape[1:])
 
 
 def _within(probs: np.ndarray, reference: np.ndarray, part: np.ndarray) -> np.ndarray:
@@ -353,7 +353,7 @@ def _within(probs: np.ndarray, reference: np.ndarray, part: np.ndarray) -> np.nd
     mass, reference_mass = probs.sum(-1, keepdims=True), reference.sum(-1, keepdims=True)
     apart = (mass == 0) | (reference_mass == 0)
     within = rel_entr(probs / np.where(apart, 1, mass), reference / np.where(apart, 1, reference_mass))
-    return np.where(apart, 0.0, mass * within).sum(-1)
+    return not_negative(np.where(apart, 0.0, mass * within).sum(-1))
 
 
 def _scalar(value):
@@ -362,7 +362,7 @@ def _scalar(value):
 
 
 def _histories(histories) -> np.ndarray:
-    histories = to_numpy(histories)
+    histories = to_numpy(histories, "histories")
     if histories.ndim != 2 or len(histories) == 0:
         raise ValueError(f"histories: shape {histories.shape}, allowed is (N, T) with N >= 1")
     return histories
@@ -384,7 +384,7 @@ def _n_actions(world, n_actions) -> int | None:
 
 def _policy_probs(answer, n: int, n_actions: int | None) -> np.ndarray:
     """What a policy returned, as probabilities (N, A)."""
-    answer = to_numpy(answer)
+    answer = to_numpy(answer, "policy")
     if answer.ndim == 2 and len(answer) == n and n_actions in (None, answer.shape[1]):
         return as_distribution(answer, "policy")
     if answer.shape != (n,) or not np.issubdtype(answer.dtype, np.integer):
@@ -399,50 +399,16 @@ def _policy_probs(answer, n: int, n_actions: int | None) -> np.ndarray:
 def _tabulate(histories, world, n_actions: int):
     """(classes (N,), table (M, A, K)); without structure each history is its own class."""
     if hasattr(world, "table"):
-        classes, table = np.asarray(world.classes(histories)), as_distribution(world.table, "world")
+        classes, table = to_numpy(world.classes(histories), "world"), as_distribution(world.table, "world")
         integers = classes.shape == (len(histories),) and np.issubdtype(classes.dtype, np.integer)
         if not integers or classes.min() < 0 or classes.max() >= len(table):
             allowed = f"{len(histories)} integers in 0..{len(table) - 1}"
             raise ValueError(f"world: classes {classes.shape} of {classes.dtype}, allowed are {allowed}")
         return classes, table
-    answers = [np.asarray(world(histories, np.full(len(histories), a))) for a in range(n_actions)]
+    answers = [to_numpy(world(histories, np.full(len(histories), a)), "world") for a in range(n_actions)]
     for answer in answers:
         if answer.ndim != 2 or len(answer) != len(histories):
             raise ValueError(
                 f"world: returned shape {answer.shape}, allowed is ({len(histories)}, K) probabilities"
             )
     return np.arange(len(histories)), as_distribution(np.stack(answers, 1), "world")
-
-
-def _sampled(classes, probs, table, condition: str, seed) -> Futures:
-    """The post's procedure: one drawn action a history, one drawn outcome a pair i ≠ j."""
-    n, n_outcomes = len(classes), table.shape[-1]
-    if n < 2:
-        raise ValueError(f"histories: given {n}, allowed are at least 2 for method='sampled'")
-    if seed is None:
-        raise ValueError("seed: none given, allowed is an integer >= 0 (method='sampled' draws outcomes)")
-    rng = np.random.default_rng(check_seed(seed))
-    actions = draw(probs, rng)
-    outcomes = draw(table[classes, actions], rng)
-    counterfactual = np.empty((n, n_outcomes))
-    for j, action in enumerate(actions):
-        others = np.delete(classes, j)
-        if condition == "history":  # p'' is fixed, its answer is drawn anew for each pair
-            action = draw(np.tile(probs[j], (n - 1, 1)), rng)
-        counterfactual[j] = np.bincount(draw(table[others, action], rng), minlength=n_outcomes) / (n - 1)
-    outcome_probs = np.bincount(outcomes, minlength=n_outcomes) / n
-    lacking = int(((counterfactual == 0) & (outcome_probs > 0)).any(1).sum())
-    if lacking:
-        warnings.warn(
-            f"imp: infinite, for {lacking} of {n} counterfactual futures lack an outcome that F has "
-            "(more histories help, or method='exact')",
-            UserWarning,
-            stacklevel=3,
-        )
-    return Futures(np.full(n, 1 / n), outcome_probs, counterfactual)
-
-
-def draw(probs: np.ndarray, rng) -> np.ndarray:
-    """One index (N,) for each row of probabilities (N, A), by inverting the cumulative distribution."""
-    edges = probs.cumsum(-1)
-    return np.minimum((rng.random((len(probs), 1)) * edges[:, -1:] >= edges).sum(-1), probs.shape[1] - 1)

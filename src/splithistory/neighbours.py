@@ -12,8 +12,8 @@ from scipy.special import entr, rel_entr
 
 from .information import as_array, as_distribution, check_integer, check_seed
 from .mdp import MDP, policy_probs
-from .measure import draw
 from .planning import closed_loop, earned, expected, kernel, soft_value_iteration, solve, visits
+from .procedure import draw
 from .statistics import Interval, t_interval
 
 _STRONGEST = 1e7  # β times all that there is to gain: beyond it rounding would show

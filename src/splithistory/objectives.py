@@ -17,12 +17,13 @@ from scipy.special import logsumexp
 from scipy.stats import rankdata
 
 from .histograms import CUTS, cut_at, logs
-from .information import binary_kl, goal_mask, kl, tilt
+from .information import as_distribution, as_goal, as_reals, binary_kl, goal_mask, kl, shown, tilt
 from .measure import Futures, SplitHistory
 from .statistics import Table, auc, percentiles, redrawn, slope_by_goal, slopes, t_interval
 
 CRITERIA = ("op", "imp", "both", "success", "likelihood", "ratio")
 _MAX_INVERSE_TEMPERATURE = 1e3  # beyond, the maximum-entropy policy plays the best action only
+_ANY = 2**31  # outcomes, where only goals are compared
 _NOTHING = 1e-9  # nats: what rounding leaves of no evidence
 _HALVINGS = 30  # of that range: to 1e-6, and so to 1e-12 what is flat at its maximum
 
@@ -55,7 +56,7 @@ def cross_evaluate(futures: Futures, goals) -> dict[str, np.ndarray]:
 
 def _masks(goals, n_outcomes: int) -> np.ndarray:
     """(G, K): which outcomes are in which goal."""
-    return _checked_masks(tuple(map(tuple, goals)), n_outcomes)
+    return _checked_masks(tuple(as_goal(goal, n_outcomes) for goal in _candidates(goals)), n_outcomes)
 
 
 @lru_cache(maxsize=64)  # the same few lists of goals are asked of every model
@@ -125,13 +126,30 @@ def _share(implied: np.ndarray, measured: float) -> np.ndarray:
 
 def rank_of(goal, goals, score: np.ndarray) -> float:
     """The place of a goal among the candidates, 1 for the best; ties share the mean of their places."""
-    return float(rankdata(-np.asarray(score), method="average")[_index(goal, goals)])
+    score = _scores(score, len(goals := _candidates(goals)))
+    return float(rankdata(-score, method="average")[_index(goal, goals)])
+
+
+def _candidates(goals) -> list:
+    """Goals as a list of collections."""
+    listed = list(goals) if hasattr(goals, "__iter__") and getattr(goals, "ndim", True) else [None]
+    if not all(hasattr(goal, "__iter__") for goal in listed):
+        raise ValueError(f"goals: given {shown(goals)}, allowed is a list of goals")
+    return listed
+
+
+def _scores(score, n: int) -> np.ndarray:
+    """A score of each of n goals, −inf where one is no candidate."""
+    score = as_reals(score, "score")
+    if score.shape != (n,) or np.isnan(score).any():
+        raise ValueError(f"score: given {shown(score.tolist())}, allowed are {n} numbers, one a goal")
+    return score
 
 
 def _index(goal, goals) -> int:
-    places = [tuple(sorted(g)) for g in goals]
-    if (wanted := tuple(sorted(goal))) not in places:
-        raise ValueError(f"goal: given {wanted}, allowed is one of the {len(places)} candidates")
+    places = [as_goal(each, _ANY) for each in goals]
+    if (wanted := as_goal(goal, _ANY)) not in places:
+        raise ValueError(f"goal: given {shown(wanted)}, allowed is one of the {len(places)} candidates")
     return places.index(wanted)
 
 
@@ -142,7 +160,8 @@ def named(goal, goals, score: np.ndarray) -> dict:
     first, and whether among the first five; margin: its score less that of the best other; auc: the share of
     the other candidates that score lower, ties counting half.
     """
-    goals, rank = list(goals), rank_of(goal, goals, score)
+    goals = _candidates(goals)
+    score, rank = _scores(score, len(goals)), rank_of(goal, goals, score)
     others = np.delete(score, _index(goal, goals))
     others = others[np.isfinite(others)]
     return {
@@ -176,7 +195,10 @@ def likelihood_ratio(futures: Futures, reference=None) -> np.ndarray:
 def _reference(futures: Futures, reference) -> np.ndarray:
     if reference is None:
         return futures.action_probs @ futures.counterfactual_probs
-    return np.asarray(reference)
+    reference = as_distribution(reference, "reference")
+    if reference.shape != futures.outcome_probs.shape:
+        raise ValueError(f"reference: shape {reference.shape}, allowed is {futures.outcome_probs.shape}")
+    return reference
 
 
 def cuts(futures: Futures, reference=None) -> list[tuple[int, ...]]:

@@ -8,7 +8,7 @@ over these shares, so nothing about it is estimated; but for `generator`, which 
 import numpy as np
 from scipy.special import softmax
 
-from .information import as_distribution, as_rate, goal_mask, succeeding
+from .information import as_distribution, as_rate, check_integer, goal_mask, succeeding
 from .measure import Futures, SplitHistory, split_history
 
 
@@ -24,7 +24,8 @@ def blind(world, probs) -> SplitHistory:
 
 def always(world, action: int) -> SplitHistory:
     """The blind policy that plays one action."""
-    return blind(world, np.eye(world.table.shape[1])[action])
+    n = world.table.shape[1]
+    return blind(world, np.eye(n)[check_integer("action", action, 0, n - 1)])
 
 
 def generator(world, n: int, *, seed) -> SplitHistory:

@@ -15,7 +15,18 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from .information import as_goal, as_rate, check_integer, check_seed, entropy, goal_mask, implied_op, to_numpy
+from .information import (
+    as_goal,
+    as_number,
+    as_rate,
+    check_integer,
+    check_memory,
+    check_seed,
+    entropy,
+    goal_mask,
+    implied_op,
+    to_numpy,
+)
 
 _BLOCK = 2**14  # sequences sampled side by side
 
@@ -47,8 +58,7 @@ class Recurrence:
             raise ValueError(
                 f"alphabet: given {alphabet}, allowed is 1..{(modulus - 1) // 2} (every token + 1 a unit)"
             )
-        if not isinstance(noise, int | float) or not 0 <= noise <= 1:
-            raise ValueError(f"noise: given {noise!r}, allowed is a probability in [0, 1]")
+        as_number(noise, "noise", 0, 1)  # kept as it was given, for it is part of what names a run
         self.modulus, self.window, self.alphabet, self.noise = modulus, window, alphabet, noise
         self.sinks = {int(token): as_goal(outcomes, alphabet) for token, outcomes in dict(sinks).items()}
         if not all(alphabet <= token < 2 * alphabet for token in self.sinks):
@@ -132,7 +142,7 @@ class Recurrence:
 
         histories (N, T >= window), ending at an even position; actions (N,) tokens -> (N, K).
         """
-        actions = np.asarray(actions)
+        histories, actions = self._checked(histories), to_numpy(actions, "actions")
         if actions.shape != (len(histories),):
             raise ValueError(f"actions: shape {actions.shape}, allowed is ({len(histories)},)")
         self._check_tokens(actions, "actions")
@@ -160,11 +170,12 @@ class Recurrence:
         seed: a non-negative integer, or a list of them. NumPy reads [s, 0] as s: end lists with other than 0.
         """
         check_integer("n", n, 1), check_integer("length", length, 1), check_integer("burn_in", burn_in, 0)
+        check_memory("n, length", (n, length), 8.0 * n * length)
         if burn_in % 2:
             raise ValueError(
                 f"burn_in: given {burn_in}, allowed is an even number (parity stays with position)"
             )
-        rng, explore = np.random.default_rng(check_seed(seed)), float(as_rate(explore, "explore"))
+        rng, explore = np.random.default_rng(check_seed(seed)), as_number(explore, "explore", 0, 1)
         sizes = (min(_BLOCK, n - start) for start in range(0, n, _BLOCK))
         return np.concatenate([self._block(size, burn_in, length, explore, rng) for size in sizes])
 
@@ -274,7 +285,7 @@ class Recurrence:
         return histories
 
     def _token_array(self, histories) -> np.ndarray:
-        histories = to_numpy(histories)
+        histories = to_numpy(histories, "histories")
         if histories.ndim != 2 or len(histories) == 0 or histories.shape[1] < self.window:
             raise ValueError(f"histories: shape {histories.shape}, allowed is (N >= 1, T >= {self.window})")
         self._check_tokens(histories, "histories")

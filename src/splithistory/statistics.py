@@ -14,15 +14,17 @@ from scipy.special import stdtrit
 from scipy.stats import bootstrap, mannwhitneyu, nct, page_trend_test, ttest_1samp
 from scipy.stats import f as f_distribution
 
-from .information import check_integer, check_level
+from .information import as_array, as_number, as_reals, check_integer, check_level, shown
 
 Interval = tuple[float, float]  # (mean, half width)
+_LARGEST = 1e150  # whose square is still a number
 Table = Any  # a pandas.DataFrame, which this room does not import
 
 
 def t_interval(values, level: float = 0.95) -> Interval:
     """Mean of independent values (one a seed, or one a set of histories) and half width of its t interval."""
     values = _independent(values)
+    check_level(level)
     if _constant(values):
         return float(values.mean()), 0.0
     low, high = ttest_1samp(values, 0.0).confidence_interval(level)
@@ -52,17 +54,20 @@ def told(interval: Interval, number: float = 0.0) -> int:
 def t_test(values, *, above: float | None = None, below: float | None = None) -> float:
     """p of the one-sided t test over seeds that the mean is above, or below, a number."""
     values = _independent(values)
-    number, side = (below, "less") if above is None else (above, "greater")
+    given, side = (below, "less") if above is None else (above, "greater")
+    number = as_number(given, "below" if above is None else "above", -_LARGEST, _LARGEST)
     if _constant(values):  # seeds that all agree, such as AUCs of 1, leave no doubt on which side they are
-        excess = below - values.mean() if above is None else values.mean() - above
+        excess = number - values.mean() if above is None else values.mean() - number
         return float(excess <= 0)
     return float(ttest_1samp(values, number, alternative=side).pvalue)
 
 
 def _independent(values) -> np.ndarray:
-    values = np.asarray(values, dtype=float)
+    values = as_array(values, "values")
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"values: shape {values.shape}, allowed are at least two independent values")
+    if np.abs(values).max() > _LARGEST:
+        raise ValueError(f"values: given up to {np.abs(values).max():g}, allowed is up to {_LARGEST:g}")
     return values
 
 
@@ -72,7 +77,11 @@ def _constant(values: np.ndarray) -> bool:
 
 def page(values, *, falling: bool = False) -> float:
     """p of Page's trend test: seeds (rows) are blocks, treatments (columns) in order, exact distribution."""
-    values = np.asarray(values)
+    values = as_reals(values, "values")
+    if values.ndim != 2 or values.shape[0] < 2 or values.shape[1] < 3:
+        raise ValueError(
+            f"values: shape {values.shape}, allowed are 2 blocks or more of 3 treatments or more"
+        )
     return float(page_trend_test(values[:, ::-1] if falling else values, method="exact").pvalue)
 
 
@@ -81,12 +90,16 @@ def f_test(values) -> float:
 
     Columns may spread unlike: degrees of freedom are multiplied by Greenhouse and Geisser's epsilon.
     """
-    values = np.asarray(values, dtype=float)
+    values = as_array(values, "values")
+    if values.ndim != 2 or min(values.shape) < 2:
+        raise ValueError(f"values: shape {values.shape}, allowed are two or more blocks and columns")
     blocks, columns = values.shape
     centred = values - values.mean(1, keepdims=True)
     between = blocks * (centred.mean(0) ** 2).sum() / (columns - 1)
     rest = centred - centred.mean(0)
     within = (rest**2).sum() / ((blocks - 1) * (columns - 1))
+    if not within:  # blocks that all agree leave no doubt
+        return float(between == 0)
     covariance = rest.T @ rest
     epsilon = np.trace(covariance) ** 2 / ((columns - 1) * (covariance**2).sum())
     freedom = epsilon * (columns - 1)
@@ -107,8 +120,10 @@ def auc(right, wrong):
 
     Along the last axis; a float, or an array where there are others.
     """
-    right, wrong = np.asarray(right, dtype=float), np.asarray(wrong, dtype=float)
+    right, wrong = (np.atleast_1d(as_reals(v, name)) for v, name in ((right, "right"), (wrong, "wrong")))
     n_right, n_wrong = right.shape[-1], wrong.shape[-1]
+    if np.isnan(right).any() or np.isnan(wrong).any():
+        raise ValueError("right, wrong: NaN among the scores, allowed are numbers")
     if not n_right or not n_wrong:
         raise ValueError(f"auc: given {n_right} right and {n_wrong} wrong, allowed is at least one of each")
     with np.errstate(divide="ignore", invalid="ignore"):  # of a p value that is not asked for
@@ -147,7 +162,9 @@ def redrawn(values, axes: int = 1, *, resamples: int = 2000, seed: int = 0) -> n
 
     values: (..., S), a number of each of S clusters; with axes=2 (..., S, S), of each pair of them.
     """
-    values = np.asarray(values, dtype=float)
+    values = as_array(values, "values")
+    if not values.ndim or not values.size:
+        raise ValueError(f"values: shape {values.shape}, allowed is a number of each cluster")
     n = values.shape[-1]
     drawn = np.random.default_rng(seed).integers(n, size=(resamples, n))
     weights = (drawn[..., None] == np.arange(n)).mean(1)  # (resamples, S): how often each was drawn
@@ -157,7 +174,12 @@ def redrawn(values, axes: int = 1, *, resamples: int = 2000, seed: int = 0) -> n
 
 def percentiles(draws, level: float = 0.95) -> Interval:
     """(low, high): the middle share `level` of draws."""
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    check_level(level)
+    draws = as_reals(draws, "draws")
+    if not draws.size or np.isnan(draws).any():
+        raise ValueError(f"draws: given {shown(draws.tolist())}, allowed are numbers, one or more")
+    between: Any = "linear" if np.abs(draws).max() < _LARGEST else "nearest"  # of infinite ones there is no mean
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], method=between)
     return float(low), float(high)
 
 
@@ -167,7 +189,9 @@ def detectable(half: float, n: int, *, level: float = 0.95, power: float = 0.8) 
     At the spread that was observed, from the noncentral t distribution; in the unit of `half`. ValueError if
     n is below 2.
     """
+    half = as_number(half, "half", 0)
     check_level(level)
+    check_level(power)
     critical = stdtrit(check_integer("n", n, 2) - 1, (1 + level) / 2)
 
     def missing(shift: float) -> float:  # shift: the true mean in standard errors
@@ -210,6 +234,11 @@ def _crossed(levels: Sequence[float], means: np.ndarray) -> float:
 
 def power_law_exponent(x, y) -> float:
     """The k of y ∝ x^k, least squares on logarithms of positive numbers."""
+    x, y = as_array(x, "x"), as_array(y, "y")
+    if x.shape != y.shape or x.ndim != 1 or len(x) < 2 or min(x.min(), y.min(), np.ptp(x)) <= 0:
+        raise ValueError(
+            f"x, y: shapes {x.shape}, {y.shape}, allowed are as many positive numbers, two values of x"
+        )
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from .information import as_array, as_number
+
 _LAYER = "layers.{}."
 
 
@@ -172,8 +174,11 @@ def choose(answer: torch.Tensor, temperature: float) -> np.ndarray:
 
     At temperature 0 the likeliest token (N,), else probabilities (N, V).
     """
-    if temperature < 0:
-        raise ValueError(f"temperature: given {temperature}, allowed are numbers >= 0")
+    temperature = as_number(temperature, "temperature", 0)
+    answer = answer if torch.is_tensor(answer) else torch.as_tensor(as_array(answer, "answer"))
+    if answer.ndim != 2 or not torch.isfinite(answer).all():
+        shape = tuple(answer.shape)
+        raise ValueError(f"answer: logits of shape {shape}, allowed are finite ones (N, V); are the weights?")
     if temperature == 0:
         return answer.argmax(-1).cpu().numpy()
     return torch.softmax(answer.double() / temperature, -1).cpu().numpy()
