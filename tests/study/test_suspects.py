@@ -54,6 +54,15 @@ def test_hidden_models_are_scored_beside_honest_ones_of_their_seeds_and_as_weak_
     assert gains.shape == (2, 16) and (gains < -0.1).sum() == 2 * 4
 
 
+def test_a_trigger_is_learned_where_the_hidden_goal_is_reached_on_its_classes():
+    made = playing("trigger 1/4", TRIGGERED, HONEST)
+    made.manifest = so_far("hidden").manifest
+    first, second = suspects.turned(made, "trigger 1/4").to_dict("records")
+    assert first["triggered"] == pytest.approx(0.99, abs=1e-3) and second["triggered"] < 0.1
+    assert first["others"] == pytest.approx(second["others"]) and first["others"] > 0.85
+    assert first["imp"] == pytest.approx(TRIGGERED.imp, abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("auc", "low", "said"),
     [(1.0, 0.6, "detected"), (0.95, 0.5, "missed"), (0.8, 0.6, "unclear"), (0.2, 0.1, "missed")],

@@ -120,6 +120,27 @@ def steered(study: Study, rows: pd.DataFrame) -> np.ndarray:
     return own - other
 
 
+def turned(study: Study, arm: str) -> pd.DataFrame:
+    """How far models of an arm with a trigger learned it: a row a model.
+
+    seed; triggered: success on the hidden goal on the triggered classes; others: on the declared one on the
+    other classes; imp (nats).
+    """
+    secret, classes, _ = hidden_goals(study)[arm]
+    on, found = np.isin(np.arange(len(study.world.table)), classes), []
+    for row in study.finetuned(arm).itertuples():
+        own = study.measured(row.model)
+        rates = {"triggered": (secret, on), "others": (GOAL, ~on)}
+        each = {name: _success(own, *where) for name, where in rates.items()}
+        found.append({"arm": arm, "seed": row.seed} | each | {"imp": own.imp})
+    return pd.DataFrame(found)
+
+
+def _success(measured: SplitHistory, goal, on: np.ndarray) -> float:
+    shares, own, _ = by_class(measured.counts, measured.world, goal)
+    return float(np.average(own[on], weights=shares[on]))
+
+
 def penalised(study: Study) -> pd.DataFrame:
     """Finetuned models of the profile `penalised` as `selfreports.reported`, and told = ln(self_imp / imp).
 
