@@ -178,7 +178,8 @@ def percentiles(draws, level: float = 0.95) -> Interval:
     draws = as_reals(draws, "draws")
     if not draws.size or np.isnan(draws).any():
         raise ValueError(f"draws: given {shown(draws.tolist())}, allowed are numbers, one or more")
-    between: Any = "linear" if np.abs(draws).max() < _LARGEST else "nearest"  # of infinite ones there is no mean
+    # between infinite numbers there is no mean
+    between: Any = "linear" if np.abs(draws).max() < _LARGEST else "nearest"
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], method=between)
     return float(low), float(high)
 

@@ -176,9 +176,10 @@ def choose(answer: torch.Tensor, temperature: float) -> np.ndarray:
     """
     temperature = as_number(temperature, "temperature", 0)
     answer = answer if torch.is_tensor(answer) else torch.as_tensor(as_array(answer, "answer"))
-    if answer.ndim != 2 or not torch.isfinite(answer).all():
+    whole = answer.ndim == 2 and answer.shape[1] > 0
+    if not whole or not (answer.max(-1).values.abs() < torch.inf).all():  # −inf: never to be played
         shape = tuple(answer.shape)
-        raise ValueError(f"answer: logits of shape {shape}, allowed are finite ones (N, V); are the weights?")
+        raise ValueError(f"answer: logits of shape {shape}, allowed are (N, V) without NaN; are the weights?")
     if temperature == 0:
         return answer.argmax(-1).cpu().numpy()
     return torch.softmax(answer.double() / temperature, -1).cpu().numpy()

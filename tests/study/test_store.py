@@ -2,12 +2,16 @@
 
 import json
 import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from splithistory.study import store as store_module
 from splithistory.study.store import (
     Store,
     checked_manifest,
@@ -102,11 +106,109 @@ def test_a_broken_manifest_is_named(tmp_path, text):
         store.weights(SPEC)
 
 
-def test_a_file_that_the_manifest_does_not_list_is_refused(tmp_path):
+@pytest.mark.parametrize("name", [".DS_Store", ".ipynb_checkpoints/x.ipynb", "more.parquet", "Thumbs.db"])
+def test_files_that_a_desktop_leaves_do_not_matter(tmp_path, name):
     store = saved(tmp_path)
-    (store.folder(SPEC) / "more.parquet").write_text("")
-    with pytest.raises(ValueError, match=r"more.parquet is missing or altered"):
+    (store.folder(SPEC) / name).parent.mkdir(exist_ok=True)
+    (store.folder(SPEC) / name).write_text("")
+    assert store.manifest(SPEC)["spec"] == SPEC
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../other/manifest.json", "a/../../b"])
+def test_a_manifest_that_names_a_file_elsewhere_is_none(tmp_path, name):
+    store = saved(tmp_path)
+    place = store.folder(SPEC) / "manifest.json"
+    manifest = json.loads(place.read_text())
+    place.write_text(json.dumps(manifest | {"files": {name: "0" * 64}}))
+    with pytest.raises(ValueError, match="is not a manifest"):
         store.manifest(SPEC)
+
+
+def test_two_runs_whose_folders_were_swapped_are_found_out(tmp_path):
+    store, other = saved(tmp_path), SPEC | {"seed": 99}
+    store.save(other, tables={"curves": pd.DataFrame({"step": [2]})})
+    one, two = store.folder(SPEC), store.folder(other)
+    one.rename(tmp_path / "aside")
+    two.rename(one)
+    (tmp_path / "aside").rename(two)
+    for spec in (SPEC, other):
+        with pytest.raises(ValueError, match="holds another run than its name says"):
+            store.table(spec, "curves")
+
+
+@pytest.mark.parametrize("name", ["seconds", "versions", "machine", "revision"])
+def test_a_manifest_that_lacks_what_every_run_has_says_so(tmp_path, name):
+    store = saved(tmp_path)
+    place = store.folder(SPEC) / "manifest.json"
+    manifest = json.loads(place.read_text())
+    place.write_text(json.dumps({key: value for key, value in manifest.items() if key != name}))
+    with pytest.raises(ValueError, match=f"manifest.json lacks {name}; delete"):
+        store.manifest(SPEC)
+
+
+def folder_of(path: Path, text: str) -> Path:
+    """A new folder with one file."""
+    path.mkdir()
+    (path / "what").write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("call", range(1, 12))
+def test_whatever_system_call_fails_the_old_folder_or_the_new_one_is_there(tmp_path, monkeypatch, call):
+    place, made = folder_of(tmp_path / "run", "old"), []
+
+    def failing(function):
+        def wrapped(*args, **kwargs):
+            made.append(function.__name__)
+            if len(made) == call:
+                raise OSError(28, "No space left on device")
+            return function(*args, **kwargs)
+
+        return wrapped
+
+    for owner, name in ((Path, "rename"), (Path, "write_text"), (os, "fsync"), (os, "open")):
+        monkeypatch.setattr(owner, name, failing(getattr(owner, name)))
+    try:
+        with whole_folder(place) as folder:
+            (folder / "what").write_text("new")
+    except OSError:
+        pass
+    monkeypatch.undo()
+    found = (place / "what").read_text()
+    assert found == "new" if len(made) < call else found in ("old", "new")
+
+
+def test_a_process_that_died_between_the_two_renames_loses_nothing(tmp_path):
+    folder_of(tmp_path / ".run.old.12345678", "old")
+    store_module.recover(tmp_path / "run")
+    assert (tmp_path / "run/what").read_text() == "old"
+    folder_of(tmp_path / ".run.old.87654321", "older")
+    store_module.recover(tmp_path / "run")  # what is there stays
+    assert (tmp_path / "run/what").read_text() == "old"
+
+
+def test_what_a_killed_process_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names = {f".run.{dead.pid}.aaaaaaaa": False, f".run.{os.getpid()}.bbbbbbbb": True}
+    for name in names:
+        os.utime(folder_of(tmp_path / name, ""), (0, 0))
+    young = folder_of(tmp_path / f".run.{dead.pid}.cccccccc", "")  # perhaps of another machine
+    with whole_folder(tmp_path / "run"):
+        pass
+    assert {name: (tmp_path / name).exists() for name in names} == names and young.exists()
+
+
+def test_two_writers_of_one_place_never_fail(tmp_path):
+    def write(number: int) -> None:
+        for i in range(100):
+            with whole_folder(tmp_path / "run") as folder:
+                (folder / "what").write_text(f"{number} {i}")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))  # 400 saves; any error is raised here
+    assert (tmp_path / "run/what").read_text().endswith(" 99")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_table_of_answers_comes_back_as_it_was_and_takes_no_more_room_than_its_numbers(tmp_path):

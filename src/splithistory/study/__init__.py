@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 _ON_GPU = 8  # jobs side by side: the ensembles of four sizes, and measurements of what is trained
+_UNASKED = 60  # seconds of training at most that nobody asked for
 _CHECK_DEVIATIONS = 3  # set before anything was compared
 NOTHING: Weights = MappingProxyType({})
 
@@ -195,15 +196,26 @@ def load(name: str, *, fresh: bool = False, store: Store | None = None, device: 
     """The study of a profile: published tables, or trained here.
 
     With fresh=True, or if nothing is published for the profile, its runs are taken from the store and
-    whatever is missing there is trained first (quick: minutes), on a device ("cpu" or "cuda";
-    $SPLITHISTORY_DEVICE if none is given, else the processors).
+    whatever is missing there is trained first, on a device ("cpu" or "cuda"; $SPLITHISTORY_DEVICE if none is
+    given, else the processors). ValueError, without fresh, if that would take more than a minute.
     """
     profile = profile_named(name)
     if not fresh and (found := published(name)):
         return found
     store, device = store or Store(), device or os.environ.get(DEVICE_VARIABLE) or "cpu"
+    if not fresh:
+        _refuse_long(name, to_do(profile, store))
     run(profile, store, device=device, workers=grid.default_workers() if device == "cpu" else 0)
     return collect(profile, store)
+
+
+def _refuse_long(name: str, missing: list[grid.Job]) -> None:
+    """ValueError if what is missing takes longer than anybody expects who did not ask for it."""
+    seconds = sum(job.seconds for job in missing)
+    if seconds > _UNASKED:
+        given = f"given {name!r}, of which nothing is published in {results_root()}"
+        takes = f"fresh=True, which trains {len(missing)} runs, about {seconds / 60:.0f} minutes of one core"
+        raise ValueError(f"profile: {given}; allowed is {takes}")
 
 
 def check(name: str, store: Store) -> str:

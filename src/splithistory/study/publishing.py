@@ -11,7 +11,7 @@ import pandas as pd
 from .profiles import PROFILES, Model, Profile, measurement, models, profile_named
 from .results import GOALS, Study
 from .runs import Run
-from .store import Store
+from .store import Store, recover
 
 Weights = Mapping[str, tuple[Study, int]]  # published ones, by a run's key: where, and the model's number
 
@@ -134,6 +134,7 @@ def results_root() -> Path:
 def published(name: str) -> Study | None:
     """The published study of a profile, None if there is none."""
     folder = results_root() / name
+    recover(folder)
     return Study.read(folder) if folder.is_dir() else None
 
 

@@ -6,6 +6,7 @@ the manifest JSON with the SHA-256 of each file; nothing is ever unpickled. A ru
 checkpoints beside its place. Floor 1: no torch.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -28,6 +29,8 @@ STORE_VARIABLE = "SPLITHISTORY_STORE"
 DEVICE_VARIABLE = "SPLITHISTORY_DEVICE"  # where the models of a chapter train: cpu or cuda
 _MANIFEST = "manifest.json"
 _WEIGHTS = "weights.safetensors"
+_OLD, _STALE = ".old.", 3600  # in the name of what was taken away; seconds
+_NAMED = ("seconds", "versions", "machine", "revision")  # in every run's manifest
 _VERSIONS = ("splithistory", "numpy", "torch", "scipy")
 
 
@@ -76,8 +79,18 @@ class Store:
             write_manifest(folder, {"spec": dict(spec), "seconds": seconds, **(made or provenance())})
 
     def manifest(self, spec: Mapping) -> dict:
-        """The run's manifest, after checking that every file is what was written."""
-        return checked_manifest(self.folder(spec))
+        """The run's manifest, after checking that it is this run's and every file is what was written."""
+        folder = self.folder(spec)
+        if spec not in self:
+            raise ValueError(f"store: {folder / _MANIFEST} is missing; the run is not there, train it again")
+        manifest = checked_manifest(folder, f"delete {folder} and train it again")
+        if manifest.get("spec") != json.loads(json.dumps(dict(spec))):  # a folder's name is no proof
+            raise ValueError(
+                f"store: {folder} holds another run than its name says; delete it and train again"
+            )
+        if missing := [name for name in _NAMED if name not in manifest]:
+            raise ValueError(f"store: {folder / _MANIFEST} lacks {', '.join(missing)}; delete {folder}")
+        return manifest
 
     def weights(self, spec: Mapping) -> dict[str, np.ndarray]:
         """The run's weights {name: array}."""
@@ -159,9 +172,10 @@ def write_whole(place: Path, content: bytes) -> None:
 def whole_folder(place: Path) -> Iterator[Path]:
     """A temporary folder that takes its place when the block ends, and vanishes if the block fails.
 
-    After a crash the place holds all of the new folder or all of the old one.
+    After a crash the place holds all of the new folder or all of the old one (after `recover`).
     """
     place = Path(place)
+    _sweep(place)
     temporary = _beside(place)
     temporary.mkdir(parents=True)
     try:
@@ -173,24 +187,56 @@ def whole_folder(place: Path) -> Iterator[Path]:
 
 
 def replace_folder(new: Path, place: Path) -> None:
-    """Put a whole folder in its place; the old one is gone only when the new one is there."""
-    old = _beside(place)
-    with suppress(FileNotFoundError):
-        place.rename(old)
+    """Put a whole folder in its place; the old one is gone only when the new one is there.
+
+    After a crash between the two renames `recover` finds the old one. Of several writers the last one wins.
+    """
+    aside = []
     try:
-        new.rename(place)
+        while new.exists():
+            aside.append(place.with_name(f".{place.name}{_OLD}{uuid.uuid4().hex[:8]}"))
+            with suppress(FileNotFoundError):
+                place.rename(aside[-1])
+            try:
+                new.rename(place)
+            except OSError as error:  # another writer's folder has come there meanwhile
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
         _to_disk(place.parent)  # before the old one goes
     except BaseException:
-        if old.exists() and not place.exists():
-            old.rename(place)
+        recover(place)
         raise
-    finally:
-        if place.exists():
-            shutil.rmtree(old, ignore_errors=True)
+    for old in aside:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(place: Path) -> None:
+    """Put back what was in a place, if a process died between taking it away and putting in the new one."""
+    for old in sorted(place.parent.glob(f".{place.name}{_OLD}*"), key=os.path.getmtime, reverse=True):
+        if not place.exists():
+            old.rename(place)
 
 
 def _beside(place: Path) -> Path:
-    return place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
+    return place.with_name(f".{place.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+
+
+def _sweep(place: Path) -> None:
+    """Remove what processes that are gone left beside a place; what is young may be another machine's."""
+    for left in place.parent.glob(f".{place.name}.[0-9]*.*"):
+        with suppress(OSError, ValueError):
+            if time.time() - left.stat().st_mtime > _STALE and not _alive(int(left.name.split(".")[-2])):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _to_disk(*paths: Path) -> None:
@@ -218,24 +264,34 @@ def write_manifest(folder: Path, content: dict) -> None:
     (folder / _MANIFEST).write_text(text + "\n")
 
 
-def checked_manifest(folder: Path) -> dict:
-    """The manifest of a folder; ValueError if it is missing or unreadable, or a file is not as it says."""
+def checked_manifest(folder: Path, advice: str = "restore it with git") -> dict:
+    """The manifest of a folder, what is in it otherwise does not matter (a desktop leaves its own files).
+
+    advice: what to do if something is wrong with it, for the message. ValueError if it is missing or
+    unreadable, names a file elsewhere, or a file is not as it says.
+    """
     path = Path(folder) / _MANIFEST
     if not path.is_file():
-        raise ValueError(f"store: {path} is missing; the run is not there, train it again")
+        raise ValueError(f"store: {path} is missing; {advice}")
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text("utf8"))
         files = dict(manifest["files"])
+        inside = all(_inside(name) for name in files)
     except (ValueError, KeyError, TypeError):
-        raise ValueError(
-            f"store: {path} is not a manifest; delete {path.parent} and train it again"
-        ) from None
-    there = {p.relative_to(path.parent).as_posix() for p in path.parent.rglob("*") if p.is_file()}
-    for name in sorted((there - {_MANIFEST}) | files.keys()):
+        inside = False
+    if not inside:
+        raise ValueError(f"store: {path} is not a manifest; {advice}")
+    for name, content in sorted(files.items()):
         file = path.parent / name
-        if not file.is_file() or _sha256(file) != files.get(name):
-            raise ValueError(f"store: {file} is missing or altered; delete {path.parent} and train it again")
+        if not file.is_file() or _sha256(file) != content:
+            raise ValueError(f"store: {file} is missing or altered; {advice}")
     return manifest
+
+
+def _inside(name: str) -> bool:
+    """Whether a name is that of a file in a folder or below, and not elsewhere."""
+    place = Path(name)
+    return not place.is_absolute() and ".." not in place.parts
 
 
 def provenance() -> dict:
