@@ -5,7 +5,7 @@ import numpy as np
 from ... import differential
 from ...information import whole_and_parts
 from ...measure import SplitHistory
-from ...policies import everywhere, moved_together, two_rooms
+from ...policies import moved_together, two_rooms, undone
 from ...statistics import power_law_exponent
 from ..findings import benchmarked
 from .effects import Effect, exactly, over_seeds
@@ -14,10 +14,7 @@ from .judging import EXACT, Context, Judgement, Limits, judge, seeds
 
 @judge("op-signed-imp-positive")
 def _op_signed(context: Context, limits: Limits, undoes: bool = True) -> Judgement:
-    """The first policy steers every history to outcome 0, the second, which knows the history, back again."""
-    n, each = 8, np.eye(8)
-    first = everywhere(each[0])
-    second = SplitHistory(each if undoes else np.outer(np.ones(n), each[0]), np.tile(each, (n, 1, 1)))
+    first, second = undone(undoes)
     rng = np.random.default_rng(0)
     tables = rng.dirichlet(np.full(context.world.n_tokens, 0.2), (200, 16))
     least = min(SplitHistory(table, context.world.table).imp for table in tables)
