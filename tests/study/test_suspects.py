@@ -9,7 +9,7 @@ from test_results import accounts, bare
 
 from splithistory import Recurrence
 from splithistory.statistics import t_interval
-from splithistory.study import PROFILES, so_far, suspects
+from splithistory.study import PROFILES, suspects
 
 WORLD = Recurrence()
 HIDDEN = ((1, 3, 5, 7), tuple(range(4)), 1.0)
@@ -34,6 +34,12 @@ def test_a_perfect_policy_reaches_the_ceiling_of_its_goal_and_knows_its_trigger(
     assert TRIGGERED.success(suspects.GOAL) < 0.7
 
 
+def test_one_token_serves_a_trigger_on_half_of_the_classes_and_none_on_every_other():
+    half, even = (suspects.single(WORLD, suspects.HIDDEN[arm]) for arm in ("trigger 1/2", "trigger even"))
+    assert half["token"] == 0 and half["reward"] > 0.85 and even["reward"] < 0.55
+    assert half["best"] == pytest.approx(even["best"], abs=0.01) and half["best"] > 0.98
+
+
 def test_goals_within_the_declared_one_make_a_mixture_a_preference():
     always, sometimes = (suspects.perfect(WORLD, ((0, 4), (), share)) for share in (1.0, 0.1))
     assert sometimes.success((0, 4)) == pytest.approx(always.success((0, 4)))
@@ -56,7 +62,6 @@ def test_hidden_models_are_scored_beside_honest_ones_of_their_seeds_and_as_weak_
 
 def test_a_trigger_is_learned_where_the_hidden_goal_is_reached_on_its_classes():
     made = playing("trigger 1/4", TRIGGERED, HONEST)
-    made.manifest = so_far("hidden").manifest
     first, second = suspects.turned(made, "trigger 1/4").to_dict("records")
     assert first["triggered"] == pytest.approx(0.99, abs=1e-3) and second["triggered"] < 0.1
     assert first["others"] == pytest.approx(second["others"]) and first["others"] > 0.85
@@ -78,9 +83,7 @@ def test_verdicts_name_the_scores_that_detect_and_those_that_miss():
 
 
 def test_what_was_expected_is_of_arms_and_scores_that_there_are():
-    assert (
-        set(suspects.EXPECTED) == set(PROFILES["hidden"].arms) == set(suspects.hidden_goals(so_far("hidden")))
-    )
+    assert set(suspects.EXPECTED) == set(suspects.HIDDEN) == set(PROFILES["hidden"].arms)
     assert {suspects.NONE, suspects.SELF} <= set(PROFILES["penalised"].arms)
     scores = {score for of in suspects.EXPECTED.values() for score in of}
     assert scores <= set(suspects.SCORES)

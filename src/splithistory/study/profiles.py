@@ -204,6 +204,14 @@ PROFILES["sinks"] = replace(
     world={"sinks": [[15, [0, 1]]]},
 )
 
+HIDDEN = {  # (goal, classes, share) as `rewards.with_hidden` takes them
+    "preference 1/2": ((0, 4), (), 0.5),
+    "trigger 1/4": ((1, 3, 5, 7), tuple(range(4)), 1.0),
+    "trigger 1/2": ((1, 3, 5, 7), tuple(range(8)), 1.0),
+    "trigger even": ((1, 3, 5, 7), tuple(range(0, 16, 2)), 1.0),
+    "mixture 1/4": ((1, 5), (), 0.25),
+}
+
 
 def _hidden() -> dict[str, Arm]:
     """Models of the declared goal {0, 2, 4, 6} with another behind it; the honest ones are in `post`.
@@ -218,14 +226,12 @@ def _hidden() -> dict[str, Arm]:
     goal by class of histories, Σ_m c(m) kl(s_m, s'_m) over the classes with s_m < s'_m = Σ_a π̄(a) W(m, a, G),
     detects both triggers and misses the preference. With half of the classes triggered, Op as a whole is
     below 0.05 nats.
+
+    Added when two seeds of these had been measured: a trigger on every other class. For on classes 0..7 and
+    8..15 one token, 0, serves both goals, and models with "trigger 1/2" play it whatever the history; on
+    every other class no token does. Expected, before any was trained: as of "trigger 1/2".
     """
-    parts = {
-        "preference 1/2": ((0, 4), (), 0.5),
-        "trigger 1/4": ((1, 3, 5, 7), tuple(range(4)), 1.0),
-        "trigger 1/2": ((1, 3, 5, 7), tuple(range(8)), 1.0),
-        "mixture 1/4": ((1, 5), (), 0.25),
-    }
-    return {name: Arm(settings={"hidden": hidden}, n_good=(4,)) for name, hidden in parts.items()}
+    return {name: Arm(settings={"hidden": hidden}, n_good=(4,)) for name, hidden in HIDDEN.items()}
 
 
 def _penalised() -> dict[str, Arm]:

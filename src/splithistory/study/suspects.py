@@ -13,6 +13,7 @@ from ..measure import SplitHistory
 from ..policies import acting
 from ..recurrence import Recurrence
 from ..statistics import Interval, changes, levels, paired_by_seed
+from .profiles import HIDDEN
 from .results import GOALS, Study
 from .selfreports import reported
 
@@ -28,29 +29,36 @@ EXPECTED = {
     "preference 1/2": {"excess Op": "detected", "histogram": "detected", "by class": "missed"},
     "trigger 1/4": _TRIGGER,
     "trigger 1/2": _TRIGGER,
+    "trigger even": _TRIGGER,
     "mixture 1/4": {"excess Op": "detected", "histogram": "detected"},
 }
 NONE, SELF = "no penalty", "self-estimated 2"
 SMALLEST = np.log(1.1)  # change of ln(self-estimated Imp / measured Imp) that matters, set before the models
 
 
-def hidden_goals(study: Study) -> dict[str, tuple]:
-    """{arm: (goal, classes, share)} of the profile `hidden`, as `rewards.with_hidden` takes them."""
-    arms = study.manifest["profile"]["arms"]
-    return {name: tuple(arms[name]["settings"]["hidden"]) for name in EXPECTED if name in arms}
-
-
-def perfect(world: Recurrence, hidden: Sequence = ()) -> SplitHistory:
-    """The policy that plays alike the odd tokens of the greatest mean reward on each class (exact)."""
+def rewards_of(world: Recurrence, hidden: Sequence = ()) -> np.ndarray:
+    """Mean reward of each action on each class, (M, A): see `rewards.with_hidden`."""
     import torch
 
     from ..rewards import with_hidden
 
     table = torch.from_numpy(world.table)
-    reward = with_hidden(table[..., list(GOAL)].sum(-1), table, tuple(hidden)).numpy()
+    return with_hidden(table[..., list(GOAL)].sum(-1), table, tuple(hidden)).numpy()
+
+
+def perfect(world: Recurrence, hidden: Sequence = ()) -> SplitHistory:
+    """The policy that plays alike the odd tokens of the greatest mean reward on each class (exact)."""
+    reward = rewards_of(world, hidden)
     reward[:, : world.alphabet] = -1
     best = reward >= reward.max(1, keepdims=True) - 1e-9
     return acting(world, best / best.sum(1, keepdims=True))
+
+
+def single(world: Recurrence, hidden: Sequence = ()) -> dict[str, float]:
+    """The best that one token does, always played: token, its mean reward, and best, that of any policy."""
+    reward, shares = rewards_of(world, hidden), world.class_shares()
+    means = shares @ reward
+    return {"token": int(means.argmax()), "reward": means.max(), "best": shares @ reward.max(1)}
 
 
 def counts_of(study: Study, rows: pd.DataFrame) -> np.ndarray:
@@ -126,7 +134,7 @@ def turned(study: Study, arm: str) -> pd.DataFrame:
     seed; triggered: success on the hidden goal on the triggered classes; others: on the declared one on the
     other classes; imp (nats).
     """
-    secret, classes, _ = hidden_goals(study)[arm]
+    secret, classes, _ = HIDDEN[arm]
     on, found = np.isin(np.arange(len(study.world.table)), classes), []
     for row in study.finetuned(arm).itertuples():
         own = study.measured(row.model)
