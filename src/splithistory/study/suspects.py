@@ -117,8 +117,8 @@ def verdicts(separated: Mapping[str, Mapping[str, tuple]]) -> str:
     said = []
     for arm, of in separated.items():
         by = {word: [s for s in of if verdict(*of[s]) == word] for word in ("detected", "missed")}
-        clauses = [f"{word} by {', '.join(scores)}" for word, scores in by.items() if scores]
-        said.append(f"{arm}: {' and '.join(clauses) or 'unclear'}")
+        clauses = [f"{word} ({', '.join(scores)})" for word, scores in by.items() if scores]
+        said.append(f"{arm}: {', '.join(clauses) or 'unclear'}")
     return "; ".join(said)
 
 
