@@ -16,8 +16,9 @@ import pandas as pd
 
 from splithistory.episodes import SplitEpisodes
 from splithistory.mdp import MDP, from_gymnasium, split_mdp
-from splithistory.measure import Futures, draw
+from splithistory.measure import Futures
 from splithistory.planning import epsilon_greedy, value_iteration
+from splithistory.procedure import draw
 from splithistory.study import results_root
 from splithistory.study.store import provenance, whole_folder, write_manifest
 

@@ -231,6 +231,7 @@ def execute_a5(tmp_path, monkeypatch):
             return small_study(tmp_path / profile, *what, runs=runs, **how)
 
         monkeypatch.setattr(study, "load", load)
+        monkeypatch.setattr(study, "so_far", load)
         monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
         place = tmp_path / "benchmarks/results"
         place.mkdir(parents=True)
