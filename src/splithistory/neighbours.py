@@ -204,13 +204,13 @@ def _entropies(matrix) -> np.ndarray:
 
 
 def plasticity(mdp: MDP, policy, *, method="sampled", n_sequences: int = 1000, seed=None) -> Interval:
-    """How much what is seen tells of what is done: Σ_t I(S_0..S_t; A_t | A_0..A_{t−1}), nats an episode.
+    """How much what is seen tells of what is done: `Σ_t I(S_0..S_t; A_t | A_0..A_{t−1})`, nats an episode.
 
     The directed information from observations, here the states, to actions, over the whole episode and for
     this policy in this world; nothing is maximised. It is what the generalised directed information of Abel
     et al. 2025 (arXiv 2505.10361) becomes for two whole sequences (Massey 1990); and since the policy sees no
-    more than the state, it is H(A_0..A_{T−1}) − Σ_t E H(π(·|S_t)). An open-loop plan has none, and so has any
-    policy that does not draw where nothing is random: the actions alone tell the state.
+    more than the state, it is `H(A_0..A_{T−1}) − Σ_t E H(π(·|S_t))`. A plan has none, and so has any policy
+    that does not draw where nothing is random: the actions alone tell the state.
 
     (mean, half width). "sampled": sequences of actions are drawn, and given each the belief about the state,
     so each term, is exact: an unbiased mean, 95 % t interval. "exact": over all sequences, half width 0;

@@ -36,7 +36,7 @@ def evenness(rows: pd.DataFrame) -> dict[str, float]:
 
     By the definition of δ, Op = ln K − H(F) − δ: delta_low and delta_high are its ends over the models,
     op_span the range of Op; with_even, with_imp: correlation of Op with ln K − H(F), which needs no
-    counterfactual, and with Imp; imp_apart: the greatest |Op − Imp|.
+    counterfactual, and with Imp; imp_apart: the greatest distance of Op and Imp.
     """
     op, imp, delta = (rows[name].to_numpy(float) for name in ("op", "imp", "delta"))
     return {

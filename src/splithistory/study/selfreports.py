@@ -26,7 +26,7 @@ def reported(study: Study, rows: pd.DataFrame, *, restricted: bool = True) -> pd
     """Rows of models, with a goal or without, with what is measured and what they report of themselves.
 
     op, imp, h_f = H(F) and h_d = Σ_a π̄(a) H(D_a) in nats, s and s_prime on their own goals (NaN without one);
-    each as reported, self_..., and the difference, ..._error; share = self_op / op.
+    each as reported, `self_` before its name, and the difference, `_error` behind it; share, self_op / op.
     """
     found = []
     for row in rows.itertuples():
