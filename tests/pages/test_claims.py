@@ -854,6 +854,8 @@ def test_tables_of_the_page_escape_what_people_wrote_link_figures_and_colour_ver
         }
     )
     row = claims.Row("x", "a claim", "1 > 0", 0.01, 0.0234, YES, "page.html#fig", criterion)
+    below = claims.verdict_table([replace(row, statistic="-0.5, p-value 1e-09, a-b")]).data
+    assert "<td>−0.5, p-value 1e-09, a-b; p = 0.023 corrected</td>" in below
     other = replace(row, p_corrected=None, verdict="not testable", figure="")
     shown = claims.verdict_table([row, other]).data
     link = '<a href="../page.html#fig">x</a>'

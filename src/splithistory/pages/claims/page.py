@@ -1,5 +1,6 @@
 """The ledger as its page shows it: verdicts by kind, what was found, by which criterion, and what moved."""
 
+import re
 from collections.abc import Iterable, Mapping
 from html import escape
 
@@ -53,7 +54,12 @@ def _judged(row: Row) -> list[str]:
     name = escape(row.id)
     if row.figure:
         name = f'<a href="../{row.figure}">{name}</a>'
-    return [f"{name}<br>{escape(row.claim)}", escape(row.found), f"{_verdict(row)}<br>{row.criterion.kind}"]
+    return [f"{name}<br>{escape(row.claim)}", _shown(row.found), f"{_verdict(row)}<br>{row.criterion.kind}"]
+
+
+def _shown(text: str) -> str:
+    """Text for a page, with minus signs where a terminal has hyphens."""
+    return re.sub(r"(?<![\w-])-(?=[\d.])", "−", escape(text))
 
 
 def _criterion(row: Row) -> list[str]:
