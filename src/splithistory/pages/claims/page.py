@@ -24,7 +24,7 @@ def kinds_table(rows: list[Row]):
 
 def verdict_table(rows: Iterable[Row]):
     """Every claim with what was found and its verdict; its name leads to where it is seen."""
-    return _table(("claim", "found", "verdict"), map(_judged, rows))
+    return _table(("claim", "found", "verdict"), map(_judged, rows), "claims verdicts")
 
 
 def criteria_table(rows: Iterable[Row]):
@@ -69,11 +69,11 @@ def _criterion(row: Row) -> list[str]:
     return [row.id, escape(f"{c.statistic}; {c.test}"), escape(c.threshold) + "".join(added)]
 
 
-def _table(head: Iterable[str], lines: Iterable[list[str]]):
+def _table(head: Iterable[str], lines: Iterable[list[str]], kind: str = "claims"):
     from IPython.display import HTML  # only where pages are executed
 
     def line(cells: Iterable[str], kind: str) -> str:
         return "<tr>" + "".join(f"<{kind}>{cell}</{kind}>" for cell in cells) + "</tr>"
 
     body = "".join(line(cells, "td") for cells in lines)
-    return HTML(f'<table class="claims">{line(head, "th")}{body}</table>')
+    return HTML(f'<table class="{kind}">{line(head, "th")}{body}</table>')
