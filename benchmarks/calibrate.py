@@ -15,7 +15,7 @@ import pandas as pd
 from splithistory import Recurrence, SplitHistory, split_history
 from splithistory.calibration import QUANTITIES, known, quantities
 from splithistory.study import results_root
-from splithistory.study.store import provenance, whole_folder, write_manifest
+from splithistory.study.store import publish_tables
 
 EXACT_SIZES = (200, 2000, 20_000)  # N of the exact measure
 SAMPLED_SIZES = (20, 50, 100, 200, 500, 1000, 2000)  # N of the post's procedure
@@ -107,11 +107,8 @@ def main(argv=None) -> None:
     tables = {
         name: f(world, args.repetitions, args.seed) for name, f in (("bias", bias), ("coverage", coverage))
     }
-    with whole_folder(args.output) as folder:
-        for name, table in tables.items():
-            table.to_parquet(folder / f"{name}.parquet", index=False)
-        command = f"python benchmarks/calibrate.py --repetitions {args.repetitions} --seed {args.seed}"
-        write_manifest(folder, {"command": command, **provenance()})
+    command = f"python benchmarks/calibrate.py --repetitions {args.repetitions} --seed {args.seed}"
+    publish_tables(args.output, tables, command)
 
 
 if __name__ == "__main__":

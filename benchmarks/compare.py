@@ -15,7 +15,7 @@ import pandas as pd
 from splithistory import worlds
 from splithistory.neighbours import empowerment
 from splithistory.study import results_root
-from splithistory.study.store import provenance, whole_folder, write_manifest, write_table
+from splithistory.study.store import publish_tables
 
 
 def rows(names, sequences: int, seed: int) -> pd.DataFrame:
@@ -43,11 +43,8 @@ def main(argv=None) -> None:
     parser.add_argument("--output", type=Path, default=results_root() / "worlds" / "many-steps")
     args = parser.parse_args(argv)
     table = rows(args.worlds, args.sequences, args.seed)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    with whole_folder(args.output) as folder:
-        write_table(table, folder / "measures.parquet")
-        command = f"python benchmarks/compare.py --sequences {args.sequences} --seed {args.seed}"
-        write_manifest(folder, {"command": command, **provenance()})
+    command = f"python benchmarks/compare.py --sequences {args.sequences} --seed {args.seed}"
+    publish_tables(args.output, {"measures": table}, command)
 
 
 if __name__ == "__main__":

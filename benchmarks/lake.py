@@ -20,7 +20,7 @@ from splithistory.measure import Futures
 from splithistory.planning import epsilon_greedy, value_iteration
 from splithistory.procedure import draw
 from splithistory.study import results_root
-from splithistory.study.store import provenance, whole_folder, write_manifest
+from splithistory.study.store import publish_tables
 
 HORIZON, IDLE = 20, 2  # an episode that ended is continued by a step to the right
 OUTCOMES = {"fell": {"H": 0}, "fell, on the way, arrived": {"H": 0, "G": 2}}  # others are 1
@@ -112,10 +112,8 @@ def main(argv=None) -> None:
     parser.add_argument("--output", type=Path, default=results_root() / "worlds/lake")
     args = parser.parse_args(argv)
     found = [row for o in OUTCOMES for a in AGENTS for row in rows(o, a, args.repetitions, args.seed)]
-    with whole_folder(args.output) as folder:
-        pd.DataFrame(found).to_parquet(folder / "coverage.parquet", index=False)
-        command = f"python benchmarks/lake.py --repetitions {args.repetitions} --seed {args.seed}"
-        write_manifest(folder, {"command": command, **provenance()})
+    command = f"python benchmarks/lake.py --repetitions {args.repetitions} --seed {args.seed}"
+    publish_tables(args.output, {"coverage": pd.DataFrame(found)}, command)
 
 
 if __name__ == "__main__":

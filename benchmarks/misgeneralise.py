@@ -39,9 +39,9 @@ from splithistory import gridworlds, objectives
 from splithistory.gridworlds import COIN, CORNER, NAMED, PLACES, CoinWorld, Learning, layouts, learn
 from splithistory.mdp import split_mdp
 from splithistory.neighbours import meg, meg_unknown
-from splithistory.planning import earned, greedy, q_learning
+from splithistory.planning import greedy, q_learning
 from splithistory.study import results_root
-from splithistory.study.store import provenance, whole_folder, write_manifest
+from splithistory.study.store import publish_tables
 
 GOALS = {  # cells of a grid of 3 × 3, numbered row by row
     "a corner": (2,),
@@ -104,7 +104,7 @@ def agents(seeds: int, sees: str) -> dict[str, pd.DataFrame]:
         for updates, policies in looks.items():
             for seed in range(seeds):
                 pairs = zip(("train", "test"), (worlds, tests), policies, strict=True)
-                rewards = {name: _reward(each[seed], of[seed]) for name, each, of in pairs}
+                rewards = {name: gridworlds.reward(each[seed], of[seed]) for name, each, of in pairs}
                 curves.append({"layouts": n, "seed": seed, "updates": updates} | rewards)
         for seed, policy in enumerate(looks[how.updates][1]):
             found.append(
@@ -113,13 +113,6 @@ def agents(seeds: int, sees: str) -> dict[str, pd.DataFrame]:
         ends += _ends(n, tests[0], looks[how.updates][1][0])
         print(n, pd.DataFrame(found[-seeds:])["train"].mean(), file=sys.stderr, flush=True)
     return {"agents": pd.DataFrame(found), "curves": pd.DataFrame(curves), "ends": pd.DataFrame(ends)}
-
-
-def _reward(world: CoinWorld, policy: np.ndarray) -> float:
-    """Expected share of the steps after which the agent is on the coin."""
-    mdp, onto = world.mdp(), world.on(COIN).astype(float)
-    first = float(mdp.initial @ onto)  # before the first step, which does not count
-    return (earned(mdp, policy, onto, final=onto) - first) / mdp.horizon
 
 
 def _measured(world: CoinWorld, policy: np.ndarray, seed: int) -> dict:
@@ -165,11 +158,8 @@ def main(argv=None) -> None:
     tables = agents(args.seeds, args.sees)
     if args.sees == "coordinates":
         tables["named"] = named(max(2, args.seeds // 2))
-    with whole_folder(args.output or results_root() / "worlds" / kinds[args.sees]) as folder:
-        for name, table in tables.items():
-            table.to_parquet(folder / f"{name}.parquet", index=False)
-        command = f"python benchmarks/misgeneralise.py --sees {args.sees} --seeds {args.seeds}"
-        write_manifest(folder, {"command": command, **provenance()})
+    command = f"python benchmarks/misgeneralise.py --sees {args.sees} --seeds {args.seeds}"
+    publish_tables(args.output or results_root() / "worlds" / kinds[args.sees], tables, command)
 
 
 if __name__ == "__main__":

@@ -152,7 +152,7 @@ def test_a_learner_learns_the_same_whoever_learns_beside_it():
             lambda w: visits(w, value_iteration(w, np.arange(4.0))[0] * [1, 1, 1], discount=0.9),
             r"policy: shape \(3, 4, 3\), allowed with a discount is one for all times",
         ),
-        (lambda w: epsilon_greedy(np.eye(3), 2), r"epsilon: given 2 to 2, allowed is \[0, 1\]"),
+        (lambda w: epsilon_greedy(np.eye(3), 2), r"epsilon: given 2, allowed is a number >= 0 and <= 1"),
     ],
 )
 def test_bad_input_is_one_line_that_says_what_is_allowed(call, error):

@@ -63,7 +63,8 @@ class SplitEpisodes(_Possible, Measured):
         own, shares = self._own / self.n_episodes, self._counts / self.n_seeds
         super().__init__(np.full(self.n_sequences, 1 / self.n_sequences), own, shares)
         self._together = (own + shares.mean(0)) / 2
-        self.possible = _futures(Futures, self.action_probs, own, self._with_half(shares, self.n_seeds))
+        with_half = self._with_half(shares, self.n_seeds)
+        self.possible = Futures.unvalidated(self.action_probs, own, with_half)
 
     @property
     def n_episodes(self) -> int:
@@ -166,22 +167,15 @@ class SplitEpisodes(_Possible, Measured):
             np.broadcast_to(whole, (size, *whole.shape)) if part is None else part
             for part, whole in zip(given, own, strict=True)
         )
-        batch = _futures(_Possible, weights, outcomes, shares)
+        batch = _Possible.unvalidated(weights, outcomes, shares)
         with_half = self._with_half(shares, n or self.n_seeds)
-        batch.possible = _futures(Futures, weights, outcomes, with_half)
+        batch.possible = Futures.unvalidated(weights, outcomes, with_half)
         return batch
 
 
 def _plain(value: np.ndarray):
     """A float, or an array as it is."""
     return value if value.ndim else float(value)
-
-
-def _futures(kind, weights, outcomes, shares):
-    """Futures of distributions by construction, which are not validated again; leading axes may be there."""
-    futures = kind.__new__(kind)
-    futures.action_probs, futures.outcome_probs, futures.counterfactual_probs = weights, outcomes, shares
-    return futures
 
 
 def split_episodes(

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from .information import as_rate, check_integer, check_seed
-from .mdp import MDP
+from .information import as_number, check_seed
+from .mdp import MDP, on_grid
 from .measure import Futures
 from .planning import earned, value_iteration
 
@@ -25,11 +25,7 @@ NAMED = {(COIN,): "coin", (CORNER,): "corner", (COIN, CORNER): "both"}  # other 
 
 def moves(size: int, slip: float) -> np.ndarray:
     """P(next cell | cell, action), (5, size², size²)."""
-    check_integer("size", size, 2)
-    slip, (row, column) = float(as_rate(slip, "slip")), np.divmod(np.arange(size**2), size)
-    steps = [(-1, 0), (1, 0), (0, -1), (0, 1), (0, 0)]
-    to = [np.clip(row + r, 0, size - 1) * size + np.clip(column + c, 0, size - 1) for r, c in steps]
-    sure = np.eye(size**2)[np.stack(to)]
+    slip, sure = as_number(slip, "slip", 0, 1), on_grid(size, [(-1, 0), (1, 0), (0, -1), (0, 1), (0, 0)])
     return (1 - slip) * sure + slip * sure.mean(0)
 
 
@@ -86,12 +82,18 @@ class CoinWorld:
         return 2 * places / (self.size - 1) - 1
 
 
-def best_reward(world: CoinWorld) -> float:
-    """The largest share of the steps after which an agent can stand on the coin, on average."""
+def reward(world: CoinWorld, policy: np.ndarray) -> float:
+    """Expected share of the steps after which an agent stands on the coin."""
     mdp, onto = world.mdp(), world.on(COIN).astype(float)
-    best, _ = value_iteration(mdp, onto, final=onto)
     first = float(mdp.initial @ onto)  # before the first step, which does not count
-    return (earned(mdp, best, onto, final=onto) - first) / mdp.horizon
+    return (earned(mdp, policy, onto, final=onto) - first) / mdp.horizon
+
+
+def best_reward(world: CoinWorld) -> float:
+    """The largest `reward` that there is."""
+    onto = world.on(COIN).astype(float)
+    best, _ = value_iteration(world.mdp(), onto, final=onto)
+    return reward(world, best)
 
 
 def blind_walk(world: CoinWorld) -> np.ndarray:

@@ -7,6 +7,7 @@ lies along the last axis.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.optimize import brentq
@@ -136,10 +137,15 @@ def check_integer(name: str, value, least: int, most: int = _MOST) -> int:
 
 def check_memory(name: str, value, n_bytes: float) -> None:
     """ValueError if what `value` asks for needs more than half of this machine's memory."""
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**33
-    if n_bytes > there / 2:
+    if n_bytes > (most := _memory() / 2):
         needs = f"which needs {n_bytes / 2**30:.3g} GiB"
-        raise ValueError(f"{name}: given {shown(value)}, {needs}, allowed here are {there / 2**31:.3g} GiB")
+        raise ValueError(f"{name}: given {shown(value)}, {needs}, allowed here are {most / 2**30:.3g} GiB")
+
+
+@cache
+def _memory() -> int:
+    """Bytes of memory of this machine; 8 GiB where it does not say."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**33
 
 
 def check_seed(seed):

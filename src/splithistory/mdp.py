@@ -269,7 +269,7 @@ def policy_probs(mdp: MDP, policy) -> np.ndarray:
 
     Actions are integers; integers of shape (T, S) are actions. ValueError if the shape is another.
     """
-    policy = to_numpy(policy)
+    policy = to_numpy(policy, "policy")
     t, s, a = mdp.horizon, mdp.n_states, mdp.n_actions
     if np.issubdtype(policy.dtype, np.integer) and policy.shape in ((s,), (t, s)):
         if policy.min() < 0 or policy.max() >= a:
@@ -300,6 +300,17 @@ def from_gymnasium(env, outcome, *, horizon: int) -> MDP:
         rows, columns, probs = zip(*moves, strict=True)
         found.append(sparse.coo_array((probs, (rows, columns)), shape=(size, size)))
     return MDP(found, initial, outcome, horizon=horizon)
+
+
+def on_grid(size: int, steps) -> np.ndarray:
+    """Where moves lead on a square grid whose walls stop them: P(next cell | cell), (A, size², size²).
+
+    steps: (down, right) of each of the A moves, in cells; cells are numbered row by row from the top left.
+    """
+    check_integer("size", size, 2)
+    row, column = np.divmod(np.arange(size**2), size)
+    to = [np.clip(row + r, 0, size - 1) * size + np.clip(column + c, 0, size - 1) for r, c in steps]
+    return np.eye(size**2)[np.stack(to)]
 
 
 def expected_reward(env) -> np.ndarray:
@@ -360,7 +371,7 @@ def _stochastic(matrix, action: int):
 
 
 def _outcome(outcome, n_states: int) -> np.ndarray:
-    outcome = to_numpy(outcome)
+    outcome = to_numpy(outcome, "outcome")
     if outcome.ndim == 2 and len(outcome) == n_states:
         return as_distribution(outcome, "outcome")
     if outcome.shape != (n_states,) or not np.issubdtype(outcome.dtype, np.integer) or outcome.min() < 0:

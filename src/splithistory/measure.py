@@ -6,7 +6,7 @@ History is split in two: the policy answers one past while the world continues a
 """
 
 from collections.abc import Callable
-from typing import Literal, overload
+from typing import Literal, Self, overload
 
 import numpy as np
 from scipy.special import entr, rel_entr
@@ -59,8 +59,8 @@ class Futures:
         return cls.unvalidated(*futures(counts, world))
 
     @classmethod
-    def unvalidated(cls, action_probs, outcome_probs, counterfactual_probs) -> "Futures":
-        """Of arrays that may have leading axes, as they are."""
+    def unvalidated(cls, action_probs, outcome_probs, counterfactual_probs) -> Self:
+        """Of distributions by construction, which may have leading axes, as they are."""
         made = cls.__new__(cls)
         made.action_probs, made.outcome_probs = action_probs, outcome_probs
         made.counterfactual_probs = counterfactual_probs

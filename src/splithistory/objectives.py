@@ -56,7 +56,10 @@ def cross_evaluate(futures: Futures, goals) -> dict[str, np.ndarray]:
 
 def _masks(goals, n_outcomes: int) -> np.ndarray:
     """(G, K): which outcomes are in which goal."""
-    return _checked_masks(tuple(as_goal(goal, n_outcomes) for goal in _candidates(goals)), n_outcomes)
+    try:
+        return _checked_masks(tuple(map(tuple, goals)), n_outcomes)
+    except TypeError:  # no list of lists, or of what cannot be looked up
+        raise ValueError(f"goals: given {shown(goals)}, allowed is a list of goals") from None
 
 
 @lru_cache(maxsize=64)  # the same few lists of goals are asked of every model

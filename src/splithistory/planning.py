@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
-from .information import as_array, as_distribution, as_rate, check_seed
+from .information import as_array, as_distribution, as_number, check_seed
 from .mdp import MDP, policy_probs
 
 _TIE = 1e-9  # actions whose values differ by less, relative to the largest, are equally good
@@ -109,7 +109,7 @@ def greedy(values) -> np.ndarray:
 
 def epsilon_greedy(policy, epsilon) -> np.ndarray:
     """A policy (..., A) that with probability ε plays any action alike."""
-    policy, epsilon = as_distribution(policy, "policy"), float(as_rate(epsilon, "epsilon"))
+    policy, epsilon = as_distribution(policy, "policy"), as_number(epsilon, "epsilon", 0, 1)
     return (1 - epsilon) * policy + epsilon / policy.shape[-1]
 
 

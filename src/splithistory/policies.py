@@ -8,7 +8,7 @@ over these shares, so nothing about it is estimated; but for `generator`, which 
 import numpy as np
 from scipy.special import softmax
 
-from .information import as_distribution, as_rate, check_integer, goal_mask, succeeding
+from .information import as_distribution, as_number, check_integer, goal_mask, succeeding
 from .measure import Futures, SplitHistory, split_history
 
 
@@ -62,7 +62,7 @@ def steering(world, outcomes, actions=None) -> SplitHistory:
 
 def mixture(first: SplitHistory, second: SplitHistory, share: float) -> SplitHistory:
     """Acts as the first on this share of the histories of each class, else as the second; one world."""
-    share = float(as_rate(share, "share"))
+    share = as_number(share, "share", 0, 1)
     own, others = (measured.counts / measured.counts.sum() for measured in (first, second))
     return SplitHistory(share * own + (1 - share) * others, first.world)
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import rankdata
 
-from .information import as_rate
-from .mdp import MDP, expected_reward, from_gymnasium, policy_probs, split_mdp
+from .information import as_number
+from .mdp import MDP, expected_reward, from_gymnasium, on_grid, policy_probs, split_mdp
 from .neighbours import causal_influence, meg, meg_unknown, plasticity
 from .planning import epsilon_greedy, greedy, q_learning, soft_value_iteration, value_iteration
 
@@ -50,12 +50,7 @@ def grid(size: int = 5, *, slip: float = 0.1, horizon: int = 20, noise: float = 
     Actions up, down, left, right. It begins in the first cell; the goal is the last, where every step earns
     1, and so does the end. The outcome is the cell.
     """
-    slip, (row, column) = float(as_rate(slip, "slip")), np.divmod(np.arange(size**2), size)
-    to = [
-        np.clip(row + r, 0, size - 1) * size + np.clip(column + c, 0, size - 1)
-        for r, c in (_UP, _DOWN, _LEFT, _RIGHT)
-    ]
-    sure = np.eye(size**2)[np.stack(to)]  # (A, S, S)
+    slip, sure = as_number(slip, "slip", 0, 1), on_grid(size, (_UP, _DOWN, _LEFT, _RIGHT))
     transition, cells = (1 - slip) * sure + slip * sure[[1, 0, 3, 2]], np.arange(size**2)
     mdp = MDP(transition, cells == 0, seen(cells, noise), horizon=horizon)
     earned = (cells == size**2 - 1) * 1.0

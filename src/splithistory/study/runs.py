@@ -226,7 +226,9 @@ class Reinforce(_OfAModel):
     @property
     def samples(self) -> float:
         kept = 0 if self.config.maintenance == "none" else self.config.maintenance_batch
-        told = 64 * self.world.alphabet if self.config.penalised == "self-estimated" else 0
+        from ..training import ASKED
+
+        told = ASKED * self.world.alphabet if self.config.penalised == "self-estimated" else 0
         return self.config.updates * (self.config.batch + kept + told)
 
     @property

@@ -264,6 +264,14 @@ def write_manifest(folder: Path, content: dict) -> None:
     (folder / _MANIFEST).write_text(text + "\n")
 
 
+def publish_tables(folder: Path, tables: Mapping[str, pd.DataFrame], command: str) -> None:
+    """Write tables {name: DataFrame} that a command made, and a manifest; whole or not at all."""
+    with whole_folder(folder) as temporary:
+        for name, table in tables.items():
+            write_table(table, temporary / f"{name}.parquet")
+        write_manifest(temporary, {"command": command, **provenance()})
+
+
 def checked_manifest(folder: Path, advice: str = "restore it with git") -> dict:
     """The manifest of a folder, what is in it otherwise does not matter (a desktop leaves its own files).
 

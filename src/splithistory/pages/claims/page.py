@@ -72,8 +72,8 @@ def _criterion(row: Row) -> list[str]:
 def _table(head: Iterable[str], lines: Iterable[list[str]], kind: str = "claims"):
     from IPython.display import HTML  # only where pages are executed
 
-    def line(cells: Iterable[str], kind: str) -> str:
-        return "<tr>" + "".join(f"<{kind}>{cell}</{kind}>" for cell in cells) + "</tr>"
+    def line(cells: Iterable[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"
 
     body = "".join(line(cells, "td") for cells in lines)
     return HTML(f'<table class="{kind}">{line(head, "th")}{body}</table>')
