@@ -196,8 +196,13 @@ def whole_and_parts(joint, reference, divergence=kl) -> tuple:
     joint, reference (I, J). The second is the greater only if the parts depend on each other in the
     reference; if they do not, the first is greater by the mutual information of the joint's.
     divergence: of two distributions (K,); another than `kl` for numbers that are exact.
+    ValueError unless both are tables of one shape.
     """
-    joint, reference = to_numpy(joint, "joint"), to_numpy(reference, "reference")
+    gate = as_array if divergence is kl else to_numpy  # exact numbers are objects
+    joint, reference = gate(joint, "joint"), gate(reference, "reference")
+    if joint.ndim != 2 or joint.shape != reference.shape:
+        shapes = f"shapes {joint.shape} and {reference.shape}"
+        raise ValueError(f"joint, reference: given {shapes}, allowed are two tables of one shape (I, J)")
     parts = [divergence(joint.sum(axis), reference.sum(axis)) for axis in (1, 0)]
     return divergence(joint.ravel(), reference.ravel()), sum(parts)
 
