@@ -34,6 +34,7 @@ study.profiles
 study.publishing study.selfreports
 study.suspects
 study
+pages.tables
 pages.agents pages.figures pages.findings pages.chapters pages.exact
 pages.book
 pages.claims.effects

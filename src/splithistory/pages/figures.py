@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from ..information import implied_op
+from .tables import use_house_tables
 
 GOAL_COLOUR = {0: "#6b6b6b", 2: "#0072b2", 4: "#d55e00", 6: "#009e73"}  # by n_good; 0: pretrained only
 SIZE_MARKER = {"18k": "o", "53k": "s", "144k": "^", "402k": "D"}
@@ -21,8 +22,9 @@ _SHADE = {"op_success_rate": 1, "op_within_success": 0.6, "op_within_failure": 0
 
 
 def use_house_style() -> None:
-    """Apply the style file; in a notebook, figures become SVG (the same bytes every time)."""
+    """Apply the style file; in a notebook, figures become SVG (the same bytes every time), tables ours."""
     plt.style.use(Path(__file__).with_name("house.mplstyle"))
+    use_house_tables()
     try:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 

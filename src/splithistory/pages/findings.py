@@ -4,7 +4,6 @@ Takes results and intervals, computes no statistic of its own.
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..statistics import Interval, detectable, told
+from .tables import typeset
 
 
 def found(statement: str, holds: bool | None, *, asserted: bool) -> None:
@@ -31,9 +31,7 @@ def quote(**texts: str) -> None:
             raise ValueError(
                 f"{name}: given {text!r}, allowed is text (round it: the prose shows it as it is)"
             )
-        # typographic minus, but no hyphen made one; and no line break inside a number
-        text = re.sub(r"(?<!\w)-(?=[\d.])", "−", text)
-        glue(name, text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%"), display=False)
+        glue(name, typeset(text), display=False)
 
 
 def plus_minus(intervals: Iterable[Interval], digits: int = 3) -> str:
