@@ -11,7 +11,9 @@ from splithistory.pages.chapters import BookError
 from splithistory.study import grid
 
 
-@pytest.mark.parametrize("command", [[], ["study"], ["chapter"], ["book"], ["claims"], ["reference"]])
+@pytest.mark.parametrize(
+    "command", [[], ["study"], ["chapter"], ["book"], ["sweep"], ["claims"], ["reference"]]
+)
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([*command, "--help"])
@@ -29,6 +31,7 @@ def test_help(command, capsys):
         "chapter x -p seed",
         "study --workers x",
         "study --profile smoke --check --publish",
+        "sweep x --workers y",
     ],
 )
 def test_bad_usage_is_one_line(line, capsys):
@@ -46,6 +49,8 @@ def test_bad_usage_is_one_line(line, capsys):
         ("chapter index -p seed 1e3", "seed: given 1e3, allowed an integer >= 0"),
         ("chapter index -p seed -1", "seed: given -1, allowed an integer >= 0"),
         ("chapter second -p size 3", "size: not a parameter of book/part/second, allowed seed, steps"),
+        ("sweep second -p size=3", "size: not a parameter of book/part/second, allowed seed, steps"),
+        ("sweep", "chapter: given , allowed one of index, part/second"),
         ("book -p n 3", "n: not a parameter of any chapter, allowed seed, size, noise, fresh, label, steps"),
         ("book -p steps 0", "steps: given 0, allowed an integer > 0"),
     ],

@@ -36,7 +36,7 @@ study.suspects
 study
 pages.tables
 pages.agents pages.figures pages.findings pages.chapters pages.exact
-pages.book
+pages.book pages.sweeps
 pages.claims.effects
 pages.claims.judging
 pages.claims.derivations pages.claims.experiment pages.claims.impact pages.claims.objectives \

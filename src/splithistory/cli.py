@@ -1,4 +1,4 @@
-"""The command line: ``splithistory study | chapter | book | claims | reference``."""
+"""The command line: ``splithistory study | chapter | book | sweep | claims | reference``."""
 
 import argparse
 import os
@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_study(commands)
     _add_chapter(commands)
     _add_book(commands)
+    _add_sweep(commands)
     _add_claims(commands)
     _add_reference(commands)
     return parser
@@ -229,3 +230,48 @@ def _reference(args: argparse.Namespace) -> None:
 
     for path in book.reference():
         print(path)
+
+
+# --- sweep -------------------------------------------------------------------------------------
+
+
+def _add_sweep(commands: Any) -> None:
+    text = (
+        "Execute a chapter at every point of a grid of its parameters, and put what it recorded (numbers, "
+        "quoted texts, findings) into one table. Started again, it goes on where it was; what failed is "
+        "listed, and done again."
+    )
+    command = commands.add_parser("sweep", help="execute a chapter over a grid", description=text)
+    command.add_argument("name", nargs="?", help="a chapter, unless the file says one")
+    command.add_argument(
+        "-p",
+        dest="grid",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE,VALUE",
+        help="values of a parameter; may be repeated: every combination is executed",
+    )
+    command.add_argument("--grid", dest="file", type=Path, metavar="FILE", help="the same, as YAML")
+    where = "folder of the sweep (default: _build/sweeps/CHAPTER of the book)"
+    command.add_argument("-o", "--output", type=Path, metavar="DIR", help=where)
+    command.add_argument("--workers", type=int, default=0, help="processes (default: 0, this one)")
+    command.add_argument("--scheduler", metavar="ADDRESS", help="execute on a Dask cluster, tcp://host:port")
+    command.add_argument("--yes", action="store_true", help="allow more than 10,000 executions")
+    command.set_defaults(run=_sweep)
+
+
+def _sweep(args: argparse.Namespace) -> None:
+    from splithistory.pages import chapters, sweeps
+
+    of, grid = sweeps.read_grid(args.file) if args.file else (None, {})
+    name, grid = args.name or of or "", grid | sweeps.spelled(args.grid)
+    root = chapters.project_root()
+    place = chapters.find_chapter(name, root).removeprefix("book/")
+    output = args.output or root / "_build" / "sweeps" / place
+    where = {"workers": args.workers, "scheduler": args.scheduler}
+    most = sys.maxsize if args.yes else sweeps.MOST
+    command = sweeps.command(place, grid)
+    done = sweeps.sweep(name, grid, output, **where, command=command, most=most, root=root)
+    print(os.path.relpath(output / "table" / "values.parquet"))
+    if len(done.failures):
+        raise RuntimeError(done.failed)

@@ -18,6 +18,12 @@ def test_a_number_that_was_not_rounded_to_text_is_refused():
         findings.quote(op=0.1)
 
 
+@pytest.mark.parametrize("number", ["0.1", True, [0.1], None, 1j])
+def test_what_is_no_number_is_not_recorded(number):
+    with pytest.raises(ValueError, match=r"^op: given .*, allowed is a number$"):
+        findings.record(op=number)
+
+
 def test_a_minus_is_typographic_and_a_hyphen_stays(monkeypatch):
     import myst_nb
 

@@ -3,21 +3,29 @@
 Takes results and intervals, computes no statistic of its own.
 """
 
+import ast
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ..information import shown
 from ..statistics import Interval, detectable, told
 from .tables import typeset
+
+_SAID = {None: "too small to tell", True: "yes", False: "no"}
+_VERDICT = re.compile(rf"^(.*): ({'|'.join(_SAID.values())})$", flags=re.M)
+_SINGLE = re.compile(r"[−-]?\d+(,\d{3})*(\.\d+)?(e[−-]?\d+)?(\u00a0%)?")  # a text that is one number
 
 
 def found(statement: str, holds: bool | None, *, asserted: bool) -> None:
     """Say whether a finding holds (None: too small to tell); where it is asserted, it must."""
-    print(f"{statement}: {'too small to tell' if holds is None else 'yes' if holds else 'no'}")
+    print(f"{statement}: {_SAID[None if holds is None else bool(holds)]}")
     if asserted and not holds:
         raise AssertionError(f"it no longer shows that {statement}")
 
@@ -32,6 +40,59 @@ def quote(**texts: str) -> None:
                 f"{name}: given {text!r}, allowed is text (round it: the prose shows it as it is)"
             )
         glue(name, typeset(text), display=False)
+
+
+def record(**numbers: float) -> None:
+    """Keep numbers with the executed chapter, to six digits, for a sweep to put into its table.
+
+    A name that the chapter quotes is taken: choose another.
+    """
+    from myst_nb import glue
+
+    for name, number in numbers.items():
+        if np.ndim(number) or np.asarray(number).dtype.kind not in "fiu":
+            raise ValueError(f"{name}: given {shown(number)}, allowed is a number")
+        glue(name, float(f"{number:.6g}"), display=False)
+
+
+def recorded(notebook) -> list[dict]:
+    """What an executed chapter recorded, in its order, a row {kind, name, value, text} each.
+
+    kind: "number" (`record`), "text" (`quote`; its value is the number that the text is, nan if it is none)
+    or "finding" (`found`; 1 if it holds, 0 if not, nan if too small to tell).
+    """
+    rows = []
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream" and "findings.found(" in cell.source:
+                rows += [_verdict(*line) for line in _VERDICT.findall(output.text)]
+            elif scrap := output.get("metadata", {}).get("scrapbook"):
+                rows += [_row(scrap["name"], glued) for glued in _glued(output, scrap["mime_prefix"])]
+    return rows
+
+
+def _glued(output, prefix: str) -> Iterator[str | float]:
+    """What was glued, if it was a text or a number: IPython shows either as Python writes it."""
+    source = output.data.get(f"{prefix}text/plain", "")
+    try:
+        yield float(source)
+    except ValueError:
+        with suppress(ValueError, SyntaxError):
+            if isinstance(text := ast.literal_eval(source), str):
+                yield text
+
+
+def _row(name: str, glued: str | float) -> dict:
+    if isinstance(glued, float):
+        return {"kind": "number", "name": name, "value": glued, "text": ""}
+    single = _SINGLE.fullmatch(glued)
+    value = float(re.sub(r"[,\u00a0%]", "", glued).replace("−", "-")) if single else np.nan
+    return {"kind": "text", "name": name, "value": value, "text": glued}
+
+
+def _verdict(statement: str, said: str) -> dict:
+    value = {"yes": 1.0, "no": 0.0}.get(said, np.nan)
+    return {"kind": "finding", "name": statement, "value": value, "text": said}
 
 
 def plus_minus(intervals: Iterable[Interval], digits: int = 3) -> str:
