@@ -132,27 +132,34 @@ def test_a_dry_run_lists_jobs_and_touches_nothing(tiny_study, tmp_path, capsys):
 
 
 def test_a_study_is_run_once_and_published_whole(tiny_study, tmp_path, capsys):
-    assert cli.main([*tiny_study, "--publish"]) == 0
+    assert cli.main(tiny_study) == 0
     assert capsys.readouterr().out.startswith("19 jobs done")
     assert cli.main(tiny_study) == 0
     assert capsys.readouterr().out.startswith("0 jobs done")
+    assert cli.main([*tiny_study, "--publish"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'results/smoke'}\n"
     assert study.load("smoke").manifest["command"] == "splithistory study --profile smoke --publish"
 
 
 def test_a_study_can_be_run_and_published_in_pieces(tiny_study, tmp_path, capsys):
-    assert cli.main([*tiny_study, "--seeds", "1", "--publish"]) == 0
+    assert cli.main([*tiny_study, "--seeds", "1"]) == 0
     assert capsys.readouterr().out.startswith("10 jobs done")
+    assert cli.main([*tiny_study, "--publish"]) == 0
+    assert "not finished, so not published: 9 of 19 runs (splith" in capsys.readouterr().out
     assert set(study.load("smoke").models["seed"]) == {-1, 1}
     elsewhere = [*tiny_study[:-1], str(tmp_path / "elsewhere")]
-    assert cli.main([*elsewhere, "--sizes", "18k", "--arms", "sampled", "--publish"]) == 0
+    part = [*elsewhere, "--sizes", "18k", "--arms", "sampled"]
+    assert cli.main(part) == 0
     assert capsys.readouterr().out.startswith("9 jobs done")
+    assert cli.main([*part, "--publish"]) == 0
+    capsys.readouterr()
     assert set(study.load("smoke").models["seed"]) == {-1, 0, 1}
     assert cli.main([*elsewhere, "--fresh"]) == 0  # what was published is trained here too
     assert capsys.readouterr().out.startswith("10 jobs done")
 
 
 def test_a_published_study_is_checked_by_training_two_of_its_models_again(tiny_study, capsys, monkeypatch):
-    assert cli.main([*tiny_study, "--publish"]) == 0
+    assert cli.main(tiny_study) == cli.main([*tiny_study, "--publish"]) == 0
     capsys.readouterr()
     assert cli.main([*tiny_study, "--check"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -165,6 +172,52 @@ def test_a_published_study_is_checked_by_training_two_of_its_models_again(tiny_s
     monkeypatch.setattr(study, "_CHECK_DEVIATIONS", -1)
     assert cli.main([*tiny_study, "--check"]) == 1
     assert "retrained models differ from the published ones: pretrained test_loss" in capsys.readouterr().err
+
+
+def test_publishing_never_trains(tiny_study, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(grid, "run", lambda *_, **__: pytest.fail("a job was started"))
+    assert cli.main([*tiny_study, "--publish"]) == 2
+    assert "store holds no finished model of the profile" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("what", ["--dry-run", "--publish", "--check"])
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("--device toaster", "device: given 'toaster', allowed on this machine: cpu"),
+        ("--scheduler nonsense", "scheduler: given 'nonsense', allowed is an address such as tcp://"),
+        ("--workers -1", "workers: given -1, allowed is an integer >= 0"),
+        ("--workers 1000000", "workers: given 1000000, which needs 2.5e+05 GiB, allowed here are "),
+        ("--workers 2 --scheduler tcp://h:1", "scheduler: given 'tcp://h:1' and 2 workers, allowed is"),
+        ("--seeds 77", "seeds: given 77, allowed are 0, 1"),
+    ],
+)
+def test_what_cannot_be_is_refused_whatever_is_done_with_it(
+    what, where, message, tiny_study, tmp_path, capsys
+):
+    assert cli.main([*tiny_study, what, *where.split()]) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", ["--profile=--", "--store=--", "--sizes=--", "--device=--", "--store="])
+def test_an_option_without_a_value_is_one_line(given, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["study", "--profile", "smoke", given])
+    err = capsys.readouterr().err
+    assert stop.value.code == 2 and err.count("\n") == 1 and given.partition("=")[0] in err
+
+
+@pytest.mark.parametrize("given", ["a\x1b[31mb\x07", "x" * 5000, "a\nb\u2028c", "\udcff"])
+@pytest.mark.parametrize("line", [["study", "--profile"], ["chapter"], ["claims", "--profile"], []])
+def test_a_complaint_is_printable_and_of_one_line_whatever_was_given(line, given, capsys):
+    try:
+        assert cli.main([*line, given]) == 2
+    except SystemExit as stop:
+        assert stop.code == 2
+    err = capsys.readouterr().err
+    assert err.endswith("\n") and err[:-1].isprintable() and len(err) < 600
 
 
 def test_checking_what_is_not_published_is_refused(tiny_study, capsys):

@@ -11,9 +11,17 @@ from typing import Any, NoReturn
 class Parser(argparse.ArgumentParser):
     """A parser whose complaints are one line, like every other complaint of its program."""
 
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse has it, but ``--name=--`` is no value: Python up to 3.12 makes an empty list of it."""
+        found, left = super().parse_known_args(args, namespace)
+        for action in self._actions:
+            if action.nargs is None and isinstance(getattr(found, action.dest, None), list):
+                self.error(f"argument {'/'.join(action.option_strings)}: given '--', allowed is a value")
+        return found, left
+
     def error(self, message: str) -> NoReturn:
         program = self.prog.split()[0]  # not the command
-        self.exit(2, f"{program}: error: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{program}: error: {_line(message)} (see {self.prog} --help)\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.run(args)
     except ValueError as error:
         return complain(error, 2)
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, MemoryError) as error:
         return complain(error, 1)
     except KeyboardInterrupt:
         return complain(RuntimeError("interrupted; finished runs are kept"), 130)
@@ -35,8 +43,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def complain(error: Exception, status: int, program: str = "splithistory") -> int:
     """Say in one line what went wrong, and return the exit status."""
-    print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"{program}: error: {_line(str(error) or type(error).__name__)}", file=sys.stderr)
     return status
+
+
+def _line(text: str, most: int = 500) -> str:
+    """A text as one printable line: what was given may hold anything, and be of any length."""
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+    return line if len(line) <= most else f"{line[:most]}..."
+
+
+def _folder(text: str) -> Path:
+    """A folder that was given, wherever a worker of ours may look for it from."""
+    if not text.strip() or "\0" in text:
+        raise argparse.ArgumentTypeError(f"given {text!r}, allowed is the path of a folder")
+    return Path(text).absolute()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,7 +78,8 @@ def _parser() -> argparse.ArgumentParser:
 def _add_study(commands: Any) -> None:
     text = (
         "Train and measure the models of a profile, or a part of it; what is in the store or published is "
-        "not trained again, and an interrupted training goes on where it was."
+        "not trained again, and an interrupted training goes on where it was. With --publish nothing is "
+        "trained: what is finished is published."
     )
     command = commands.add_parser("study", help="train and measure models", description=text)
     command.add_argument(
@@ -66,7 +88,7 @@ def _add_study(commands: Any) -> None:
     for name, example in (("sizes", "18k,402k"), ("seeds", "0,1"), ("arms", "sampled")):
         command.add_argument(f"--{name}", default="", metavar="LIST", help=f"only these, e.g. {example}")
     where = "folder of finished runs (default: $SPLITHISTORY_STORE, else in the user's cache)"
-    command.add_argument("--store", type=Path, metavar="DIR", help=where)
+    command.add_argument("--store", type=_folder, metavar="DIR", help=where)
     command.add_argument(
         "--workers", type=int, default=0, help="processes to train in (default: 0, this one)"
     )
@@ -75,7 +97,9 @@ def _add_study(commands: Any) -> None:
     command.add_argument("--fresh", action="store_true", help="train what is published, too")
     what = command.add_mutually_exclusive_group()
     what.add_argument("--dry-run", action="store_true", help="only list the jobs, their time and disk")
-    what.add_argument("--publish", action="store_true", help="write the tables the book reads (results/)")
+    what.add_argument(
+        "--publish", action="store_true", help="only write what is finished for the book to read (results/)"
+    )
     what.add_argument(
         "--check", action="store_true", help="retrain two models, compare with what is published"
     )
@@ -87,21 +111,34 @@ def _study(args: argparse.Namespace) -> None:
     from splithistory.study.store import Store
 
     profile, store = study.profile_named(args.profile), Store(args.store)
+    part = profile.part(sizes=_list(args.sizes), seeds=_seeds(args.seeds), arms=_list(args.arms))
+    where = {"workers": args.workers, "scheduler": args.scheduler, "device": args.device}
+    study.check_where(**where)
     if args.check:
         print(study.check(args.profile, store))
         return
-    part = profile.part(sizes=_list(args.sizes), seeds=_seeds(args.seeds), arms=_list(args.arms))
     there: dict[str, Any] = {}
     if not args.fresh:
         there = {"known": study.published(args.profile), "weights": study.published_weights()}
     if args.dry_run:
         print(study.plan(part, study.to_do(part, store, **there), store, args.workers))
-        return
-    where = {"workers": args.workers, "scheduler": args.scheduler, "device": args.device}
-    done = study.run(part, store, **where, **there)
-    print(f"{done} jobs done; finished runs lie in {store.root}")
-    if args.publish:
-        print(study.publish(args.profile, store, part))
+    elif args.publish:
+        _publish(args.profile, part, store, study.to_do(part, store, **there))
+    else:
+        done = study.run(part, store, **where, **there)
+        print(f"{done} jobs done; finished runs lie in {store.root}")
+
+
+def _publish(name: str, part: Any, store: Any, missing: list) -> None:
+    from splithistory import study
+
+    print(study.publish(name, store, part))
+    if missing:
+        minutes = sum(job.seconds for job in missing) / 60
+        print(
+            f"not finished, so not published: {len(missing)} of {len(study.jobs(part))} runs "
+            f"(splithistory study without --publish trains them: about {minutes:.0f} minutes of one core)"
+        )
 
 
 def _list(text: str) -> list[str]:
@@ -204,7 +241,7 @@ def _add_claims(commands: Any) -> None:
     which = "which study: smoke, quick, post, ... (default: post)"
     command.add_argument("--profile", default="post", help=which)
     command.add_argument("--fresh", action="store_true", help="train it here, even if it is published")
-    command.add_argument("--store", type=Path, metavar="DIR", help="folder of finished runs")
+    command.add_argument("--store", type=_folder, metavar="DIR", help="folder of finished runs")
     command.set_defaults(run=_claims)
 
 

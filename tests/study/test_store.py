@@ -86,7 +86,7 @@ def test_the_store_is_found_through_the_environment(tmp_path, monkeypatch):
 
 def test_bad_input_is_named_with_what_was_given_and_what_is_allowed(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="which is a file; allowed is a folder"):
+    with pytest.raises(ValueError, match="which is a file or cannot be a folder; allowed is a folder"):
         Store(tmp_path / "file")
     with pytest.raises(ValueError, match=r"manifest.json is missing; the run is not there"):
         Store(tmp_path).weights(SPEC)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from ..information import check_integer
+from ..information import shown
 from . import grid
 from .profiles import PROFILES, SIZES, Arm, Profile, measurement, models, profile_named
 from .publishing import Weights, collect, publish, published, published_weights, results_root, so_far
@@ -30,6 +30,7 @@ __all__ = [
     "Profile",
     "Study",
     "check",
+    "check_where",
     "collect",
     "compare",
     "jobs",
@@ -141,8 +142,7 @@ def run(
     workers see the store's folder; device: "cuda" for this machine's GPU, on which all seeds and goals of a
     size and an arm train as one ensemble, and ensembles side by side; known, weights: as in `to_do`.
     """
-    check_integer("workers", workers, 0)
-    _check_device(device, workers, scheduler)
+    check_where(workers=workers, scheduler=scheduler, device=device)
     wanted = _wanted(profile, store, known, weights)
     if wanted:
         store.root.mkdir(parents=True, exist_ok=True)  # an unusable place is noticed before any training
@@ -159,13 +159,16 @@ def run(
     return len(missing)
 
 
-def _check_device(device: str, workers: int, scheduler: str | None) -> None:
+def check_where(*, workers: int = 0, scheduler: str | None = None, device: str = "cpu") -> None:
+    """ValueError unless `run` can do its jobs there; whether a scheduler answers is not asked."""
+    grid.check(workers, scheduler)
     if device == "cpu":
         return
     from ..engine import devices
 
     if device not in devices():
-        raise ValueError(f"device: given {device!r}, allowed on this machine: {', '.join(devices())}")
+        given = f"device: given {shown(device)}"
+        raise ValueError(f"{given}, allowed on this machine: {', '.join(devices())}")
     if workers or scheduler:
         raise ValueError(f"device: given {device!r} with workers or a scheduler, allowed is one or the other")
 

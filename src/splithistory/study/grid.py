@@ -18,10 +18,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..information import check_integer
+from ..information import check_integer, check_memory, shown
 
 _GIVEN_UP: set[str] = set()  # topics of grids that ended early: their jobs in threads of this process stop
 _PACKAGE = __package__.split(".")[0]
+_WORKER = 2.0**28  # bytes of a process that has imported torch
 _PATIENCE = 10  # seconds in which a scheduler must answer
 SETTINGS = {  # of Dask, for workers of our own
     # Dask would have the allocator hand freed pages back at once: training then spends half its time in
@@ -94,10 +95,8 @@ def run(
     ValueError: both are given, or one is not allowed. ConnectionError: no scheduler answers within 10 s, or
     it is lost later. RuntimeError: it has no workers or another version, or a job's workers keep dying.
     """
-    check_integer("workers", workers, 0)
+    check(workers, scheduler)
     check_integer("threads", threads, 1)
-    if scheduler is not None:
-        _check_scheduler(scheduler, workers)
     if not jobs:
         return
     with _cluster(min(workers, len(jobs)), threads, scheduler) as client, _Bar(jobs, quiet) as bar:
@@ -105,6 +104,14 @@ def run(
             _on_dask(jobs, work, client, bar)
         else:
             _in_this_process(jobs, work, bar)
+
+
+def check(workers: int, scheduler: str | None) -> None:
+    """ValueError if `run` can have neither so many workers nor this scheduler."""
+    check_integer("workers", workers, 0)
+    check_memory("workers", workers, _WORKER * workers)
+    if scheduler is not None:
+        _check_scheduler(scheduler, workers)
 
 
 def _in_this_process(jobs, work, bar: "_Bar") -> None:
@@ -120,13 +127,15 @@ def _check_scheduler(address: str, workers: int) -> None:
     from distributed.comm import get_address_host_port
 
     if workers:
-        raise ValueError(f"scheduler: given {address!r} and {workers} workers, allowed is one of the two")
+        raise ValueError(
+            f"scheduler: given {shown(address)} and {workers} workers, allowed is one of the two"
+        )
     try:
         host, port = get_address_host_port(address)
     except (TypeError, ValueError):
         host, port = "", 0
     if not (host and 0 < port < 2**16):
-        raise ValueError(f"scheduler: given {address!r}, allowed is an address such as tcp://host:8786")
+        raise ValueError(f"scheduler: given {shown(address)}, allowed is an address such as tcp://host:8786")
 
 
 def _cluster(workers: int, threads: int, scheduler: str | None):

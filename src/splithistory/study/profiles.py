@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..information import check_seed
+from ..information import check_seed, shown
 from ..recurrence import Recurrence
 from .results import GOALS
 from .runs import Generator, Measure, Pretrain, Reinforce, Run, Untrained
@@ -100,7 +100,8 @@ class Profile:
             allowed = list(getattr(self, name))
             for value in given:
                 if value not in allowed:
-                    raise ValueError(f"{name}: given {value!r}, allowed are {', '.join(map(str, allowed))}")
+                    every = ", ".join(map(str, allowed))
+                    raise ValueError(f"{name}: given {shown(value)}, allowed are {every}")
         kept = {name: arm for name, arm in self.arms.items() if not arms or name in arms}
         return replace(
             self,
@@ -265,8 +266,8 @@ PROFILES["penalised"] = replace(PROFILES["penalised"], seeds=(0, 1, 2, 3))
 
 def profile_named(name: str) -> Profile:
     """The profile of that name; ValueError lists the allowed ones."""
-    if name not in PROFILES:
-        raise ValueError(f"profile: given {name!r}, allowed are {', '.join(PROFILES)}")
+    if not isinstance(name, str) or name not in PROFILES:
+        raise ValueError(f"profile: given {shown(name)}, allowed are {', '.join(PROFILES)}")
     return PROFILES[name]
 
 

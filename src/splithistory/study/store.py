@@ -49,9 +49,14 @@ class Store:
     """A folder of finished runs."""
 
     def __init__(self, root: str | Path | None = None):
-        self.root = Path(root) if root is not None else default_root()
-        if self.root.exists() and not self.root.is_dir():
-            raise ValueError(f"store: given {self.root}, which is a file; allowed is a folder or a new path")
+        self.root = (Path(root) if root is not None else default_root()).absolute()  # workers start elsewhere
+        try:
+            usable = self.root.is_dir() or not self.root.exists()
+        except OSError:  # a name that is too long
+            usable = False
+        if not usable:
+            given = f"given {self.root}, which is a file or cannot be a folder"
+            raise ValueError(f"store: {given}; allowed is a folder or a new path")
 
     def __contains__(self, spec: Mapping) -> bool:
         return (self.folder(spec) / _MANIFEST).is_file()
