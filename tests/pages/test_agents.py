@@ -1,4 +1,4 @@
-"""Agents of the chapter on simulators: the published network acts as trained, tables say what is told."""
+"""Agents of the chapter on simulators: the published network acts as trained, tables say what replays can show."""
 
 import gymnasium
 import numpy as np
@@ -50,12 +50,12 @@ def test_a_plan_begins_afresh_and_goes_on():
 
 
 def test_an_imp_that_replays_cannot_tell_is_no_number():
-    told = agents.cells(SplitEpisodes([0, 1, 1], [[0, 1, 1], [1, 0, 0]], 2))
-    untold = agents.cells(SplitEpisodes([0, 1, 1], [[0, 0, 0], [1, 0, 0]], 2))
-    assert told["Imp"] == pytest.approx(
+    given = agents.cells(SplitEpisodes([0, 1, 1], [[0, 1, 1], [1, 0, 0]], 2))
+    withheld = agents.cells(SplitEpisodes([0, 1, 1], [[0, 0, 0], [1, 0, 0]], 2))
+    assert given["Imp"] == pytest.approx(
         agents.estimates(SplitEpisodes([0, 1, 1], [[0, 1, 1], [1, 0, 0]], 2))["imp"]
     )
-    assert (untold["Imp"], untold["unseen"], untold["upright"]) == ("not told", "0.33", "0.67")
+    assert (withheld["Imp"], withheld["unseen"], withheld["upright"]) == ("not known", "0.33", "0.67")
 
 
 def test_the_published_trial_has_its_intervals():

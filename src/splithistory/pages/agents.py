@@ -16,7 +16,7 @@ from ..statistics import Interval
 from ..study import results_root
 from ..study.store import checked_manifest
 
-RARE = 0.01  # of F in outcomes that replays never showed, up to which Imp is told
+RARE = 0.01  # of F in outcomes that replays never showed, up to which Imp is given
 STEPS = 100  # after which the outcome is read
 
 
@@ -85,15 +85,14 @@ def estimates(measured: SplitEpisodes) -> dict[str, Interval]:
 def cells(measured: SplitEpisodes) -> dict:
     """A row of a table: how often the last outcome comes, closed loop and replayed; Op, Imp, unseen.
 
-    Imp is not told, and no number, where more than RARE of F is in outcomes that a sequence's replays never
-    showed.
+    Imp is "not known", and no number, where more than RARE of F is in outcomes that replays never showed.
     """
     last, found = [measured.n_outcomes - 1], estimates(measured)
     rates = {
         "upright": f"{measured.success(last):.2f}",
         "replayed": f"{measured.counterfactual_success(last):.3f}",
     }
-    imp = found["imp"] if measured.unseen <= RARE else "not told"
+    imp = found["imp"] if measured.unseen <= RARE else "not known"
     return rates | {"Op": found["op"], "Imp": imp, "unseen": f"{measured.unseen:.2f}"}
 
 
