@@ -637,9 +637,50 @@ def test_the_cost_is_held_against_the_exponents_of_its_criterion(exponent, chang
     assert next(claims.verdicts(made, [moved])).verdict == expected
 
 
-def test_what_is_not_testable_comes_with_its_argument():
-    (row,) = claims.verdicts(context(seeds=(0,)), [CRITERIA["impact-regularisation"]])
-    assert row.verdict == "not testable" and "impact penalty" in row.statistic
+def reporting(arms, weights, **how):
+    """A study of these two arms, whose models report futures narrowed by these weights."""
+    of = dict(zip(("sampled", "acted"), weights, strict=True))
+    made = planted(
+        believes=lambda futures, *place: narrowed(futures, of[place[-1]] + 0.01 * jitter(*place[:3])), **how
+    )
+    named = made.models["arm"].map(dict(zip(("sampled", "acted"), arms, strict=True)))
+    tuned = made.models["stage"] == "finetuned"
+    drawn = made.counts[made.counts["temperature"] == 0].assign(temperature=1.0)
+    counts = pd.concat([made.counts[made.counts["temperature"] == 0], drawn])
+    return replace(made, models=made.models.assign(arm=named)[tuned], counts=counts)
+
+
+PENALTY, DOSE = ("no penalty", "self-estimated 2"), ("explored 0", "explored 0.3")
+
+
+def regularised(penalised=(1.0, 1.0), explored=(1.0, 1.0), **how):
+    """What the two profiles report: without and with a penalty, without and with interventions."""
+    profiles = {"penalised": (PENALTY, penalised), "explored": (DOSE, explored)}
+    further = {name: reporting(*of, **how) for name, of in profiles.items()}
+    return claims.Context(planted(seeds=(0,)), further=further)
+
+
+@pytest.mark.parametrize(
+    ("penalised", "explored", "changed", "expected"),
+    [
+        ((1.0, 0.6), (0.4, 0.8), {}, YES),
+        ((1.0, 0.6), (0.8, 0.4), {}, NO),  # interventions make it worse
+        ((0.6, 1.0), (0.4, 0.8), {}, NO),  # a penalty makes it better
+        ((1.0, 0.6), (0.4, 0.8), {"logarithm": 9.0}, NO),
+        ((1.0, 0.6), (0.4, 0.8), {"share": 9.0}, NO),
+    ],
+)
+def test_a_penalty_is_judged_by_what_models_tell_of_their_impact(penalised, explored, changed, expected):
+    row = CRITERIA["impact-regularisation"]
+    row = row.model_copy(update={"limits": row.limits | changed})
+    assert next(claims.verdicts(regularised(penalised, explored), [row])).verdict == expected
+
+
+@pytest.mark.parametrize("missing", ["penalised", "explored", "seeds"])
+def test_a_penalty_is_too_small_to_tell_where_a_profile_or_seeds_are_missing(missing):
+    made = regularised((1.0, 0.6), (0.4, 0.8), **({"seeds": range(2)} if missing == "seeds" else {}))
+    made.further.pop(missing, None)
+    assert verdict("impact-regularisation", made) == SMALL
 
 
 # measured, but not over seeds: counted exactly, or with intervals over histories
@@ -650,7 +691,7 @@ ON_MODELS = {
     "ngood6-missing",
     "not-a-random-walk",
     "jacobian-cost",
-    "impact-regularisation",
+    "impact-regularisation",  # of other profiles
 }
 TESTED = {c for c, row in CRITERIA.items() if row.evidence == "measured"} - ON_MODELS
 
@@ -661,7 +702,7 @@ def too_small(made) -> set[str]:
 
 def test_two_seeds_are_too_small_for_every_tested_claim_and_for_no_other(tmp_path):
     made = claims.Context(planted(seeds=range(2)), ablated(), benchmarks=tmp_path)
-    assert too_small(made) == TESTED | {"jacobian-cost"}
+    assert too_small(made) == TESTED | {"jacobian-cost", "impact-regularisation"}
 
 
 @pytest.mark.parametrize(
@@ -881,13 +922,13 @@ def test_tables_of_the_page_show_what_moved_and_set_studies_side_by_side():
     assert "<tr><td>proved</td><td>1</td><td></td></tr>" in kinds and "<th>contradicted</th>" not in kinds
 
 
-def test_only_the_published_reproduction_is_compared_with_the_ablations(monkeypatch):
+def test_only_the_published_reproduction_is_compared_with_other_profiles(monkeypatch):
     seen = []
     monkeypatch.setattr(study, "load", lambda name, **how: planted(seeds=(0,)))
     monkeypatch.setattr(study, "published", lambda name: seen.append(name))
     for given in ({}, {"fresh": True}, {"profile": "smoke"}):
         assert len(claims.ledger(**given)) == len(CRITERIA)
-    assert seen == ["ablations"]
+    assert seen == ["ablations", "penalised", "explored"]
 
 
 def test_criteria_that_are_missing_or_malformed_are_named(tmp_path):

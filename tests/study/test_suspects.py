@@ -102,6 +102,6 @@ def test_models_under_a_penalty_are_paired_by_seed_with_those_without():
     assert table["imp_drawn"].tolist() == table["imp"].tolist()
     imp = table["imp"].to_numpy()
     assert suspects.under_penalty(table, ["imp"]) == {suspects.SELF: {"imp": t_interval(imp[2:] - imp[:2])}}
-    told = table["told"].to_numpy()
-    assert suspects.less_told(table).tolist() == (told[2:] - told[:2]).tolist()
+    pair = suspects.self_penalised(table)
+    assert [each["arm"].unique().tolist() for each in pair] == [[suspects.SELF], [suspects.NONE]]
     assert suspects.doses(table, "self-estimated")["level"].tolist() == [0, 0, 2, 2]

@@ -12,7 +12,7 @@ from ..detection import SCORES, by_class, detected, diluted, suspicions
 from ..measure import SplitHistory
 from ..policies import acting
 from ..recurrence import Recurrence
-from ..statistics import Interval, changes, levels, paired_by_seed
+from ..statistics import Interval, changes, levels
 from .profiles import HIDDEN
 from .results import GOALS, Study
 from .selfreports import reported
@@ -33,7 +33,6 @@ EXPECTED = {
     "mixture 1/4": {"excess Op": "detected", "histogram": "detected"},
 }
 NONE, SELF = "no penalty", "self-estimated 2"
-SMALLEST = np.log(1.1)  # change of ln(self-estimated Imp / measured Imp) that matters, set before the models
 
 
 def rewards_of(world: Recurrence, hidden: Sequence = ()) -> np.ndarray:
@@ -167,14 +166,10 @@ def under_penalty(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, dict
     return {arm: of for (arm,), of in found.items()}
 
 
-def less_told(table: pd.DataFrame) -> np.ndarray:
-    """Change of `told` from no penalty to the penalty on self-estimated Imp of 2 a nat, one a seed.
-
-    The effect by which the post's claim is judged that impact regularisation might reintroduce bias: below
-    −SMALLEST if it does.
-    """
+def self_penalised(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Models of `penalised` under the penalty on self-estimated Imp of 2 a nat, and those without one."""
     penalty, none = (table[table["arm"] == arm] for arm in (SELF, NONE))
-    return paired_by_seed(penalty, none, "told").to_numpy()
+    return penalty, none
 
 
 def doses(table: pd.DataFrame, kind: str) -> pd.DataFrame:

@@ -109,15 +109,6 @@ def _jacobian_cost(context: Context, limits: Limits) -> Judgement:
     return Judgement(text, claim, [Effect(e, high=limits["mended_most"]) for e in exponents])
 
 
-@judge("impact-regularisation")
-def _impact_regularisation(context: Context, limits: Limits) -> Judgement:
-    text = (
-        "it needs models trained under an impact penalty, estimated by themselves and by a world model; "
-        "the post trains none and names no statistic that would decide it, and no published table holds one"
-    )
-    return Judgement(text, [], testable=False)
-
-
 @judge("unlike-aup")
 def _unlike_aup(context: Context, limits: Limits, moves: bool = True) -> Judgement:
     rooms = two_rooms(moves)

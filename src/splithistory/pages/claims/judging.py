@@ -101,7 +101,7 @@ class TooSmall(Exception):
 class Context:
     """What the judges read, computed once: the study, the ablations if there are any, and the world.
 
-    benchmarks: folder of the benchmark's files, one a machine.
+    further: studies of other profiles, by name; benchmarks: folder of the benchmark's files, one a machine.
     """
 
     def __init__(
@@ -109,17 +109,25 @@ class Context:
         results: Study,
         ablations: Study | None = None,
         *,
+        further: Mapping[str, Study] | None = None,
         world: Recurrence | None = None,
         benchmarks: Path = BENCHMARKS,
     ):
         self.study, self.benchmarks = results, Path(benchmarks)
         self.ablations: Any = ablations  # a Study, for every judge that says it needs one
+        self.further = dict(further or {})
         self.world = world or Recurrence()
 
     @property
     def sizes(self) -> list[str]:
         """`Study.sizes`."""
         return self.study.sizes
+
+    def of(self, profile: str) -> Study:
+        """The study of another profile; TooSmall if it is not published."""
+        if profile not in self.further:
+            raise TooSmall(f"the profile {profile} is not published")
+        return self.further[profile]
 
     @cached_property
     def generator(self) -> SplitHistory:
@@ -165,7 +173,9 @@ class Context:
         if seeds == set(self.own["seed"]):
             return self
         kept = self.study.models[self.study.models["seed"].isin([-1, *seeds])]  # the generator has −1
-        return Context(replace(self.study, models=kept), self.ablations, world=self.world)
+        return Context(
+            replace(self.study, models=kept), self.ablations, further=self.further, world=self.world
+        )
 
     @property
     def enough(self) -> bool:

@@ -29,6 +29,7 @@ VERDICTS = (
 )
 _LEVEL, _TINY = 0.05, 1e-9
 AROUND = {"post": "ablations", "faithful": "recipe"}  # profile: the one whose arms change one setting of it
+FURTHER = ("penalised", "explored")  # profiles around `post` that one claim asks for
 
 
 @dataclass(frozen=True)
@@ -132,4 +133,6 @@ def ledger(profile: str = "post", *, fresh: bool = False, store: Store | None = 
     results = study.load(profile, fresh=fresh, store=store)
     around = AROUND.get(profile)
     ablations = study.published(around) if around and not fresh else None
-    return list(verdicts(Context(results, ablations), rows))
+    also = FURTHER if profile == "post" and not fresh else ()
+    further = {name: there for name in also if (there := study.published(name))}
+    return list(verdicts(Context(results, ablations, further=further), rows))

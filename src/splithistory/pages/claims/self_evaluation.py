@@ -3,6 +3,7 @@
 import numpy as np
 
 from ...statistics import median_sizes, page, slopes
+from ...study import selfreports, suspects
 from .effects import over_seeds
 from .judging import Context, Judgement, Limits, TooSmall, change, judge, one_a_seed, seeds
 
@@ -47,3 +48,18 @@ def _self_bias_cause(context: Context, limits: Limits) -> Judgement:
     text += f"; success expected in F' {seeds(expects)} more"
     claim = over_seeds(more, below=limits["difference"])
     return Judgement(text, [claim], [over_seeds(expects, above=limits["expected"])])
+
+
+@judge("impact-regularisation")
+def _impact_regularisation(context: Context, limits: Limits) -> Judgement:
+    """Reads the profiles `penalised` (a penalty on reported Imp) and `explored` (interventions seen)."""
+    penalised = suspects.penalised(context.of("penalised"))
+    explored = selfreports.explored(context.of("explored"))
+    dosed, without = (selfreports.of_dose(explored, dose) for dose in (0.3, 0.0))
+    told = one_a_seed(*suspects.self_penalised(penalised), "told", suspects.SELF)
+    share = one_a_seed(dosed, without, "share", "explored 0.3")
+    text = f"ln of reported over measured Imp changes by {seeds(told)} under a penalty on what is reported; "
+    text += f"the share of Op that is reported by {seeds(share)} where tokens were interventions"
+    return Judgement(
+        text, [over_seeds(told, below=-limits["logarithm"]), over_seeds(share, above=limits["share"])]
+    )
