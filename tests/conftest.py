@@ -1,4 +1,4 @@
-"""What several tests share: a small book, and what nbval compares."""
+"""What several tests share: a small book, small networks, the cells of the derivations."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import settings
 
-from splithistory.pages.book import UNCOMPARED
 from splithistory.study.profiles import Profile
 from splithistory.training import Pretraining, Reinforcement
 from splithistory.transformer import Architecture, initialise
@@ -45,12 +44,6 @@ def tiny_profile(steps: int, evaluations: int, **fields) -> Profile:
         reinforcement={"updates": steps, "pool": 64, "maintenance_batch": 16, **small},
         **fields,
     )
-
-
-def pytest_collectstart(collector):
-    """References keep no pictures, so nbval must not miss them; all text is still compared."""
-    if hasattr(collector, "skip_compare"):
-        collector.skip_compare += UNCOMPARED
 
 
 def copy_small_book(target: Path) -> Path:

@@ -16,9 +16,7 @@ from splithistory.transformer import Architecture, initialise
 
 NAME = "pretended"
 SMALL = Architecture(width=16, layers=2)
-CONFIG = training.Reinforcement(
-    batch=32, pool=256, test_size=128, maintenance_batch=16, maintenance="acted"
-)
+CONFIG = training.Reinforcement(batch=32, pool=256, test_size=128, maintenance_batch=16, maintenance="acted")
 
 
 class Backend(backend_registration._DummyBackendModule):

@@ -15,15 +15,11 @@ from typing import Any
 import nbformat
 
 from ..study.store import DEVICE_VARIABLE, STORE_VARIABLE, replace_folder
+from . import plotted
 from .chapters import BookError, chapters, check, load, pages, parameters, project_root, run, write
+from .comparison import comparable
 
-GLUE = "application/papermill.record/"
-# What a reference run does not keep, and what a comparison with it therefore skips.
-UNCOMPARED = tuple(
-    prefix + kind
-    for prefix in ("", GLUE)
-    for kind in ("image/png", "image/jpeg", "image/svg+xml", "application/pdf", "text/html")
-)
+KEPT_OF_CELLS = ("tags", "tolerance")  # what nbval does with a cell, and how closely `validation` compares
 
 
 def build(
@@ -141,7 +137,7 @@ def _refuse_stderr(notebook: nbformat.NotebookNode, chapter: str) -> None:
 
 
 def reference(output: Path | None = None, *, root: Path | None = None) -> list[Path]:
-    """Execute every chapter as published and keep its text outputs, the same bytes every time.
+    """Execute every chapter as published and keep what it shows but pictures, the same bytes every time.
 
     output: the folder of the references, `tests/reference` if left out; what is in it from chapters that are
     gone is removed. root: the folder that holds the book; found from the working directory if left out.
@@ -151,7 +147,7 @@ def reference(output: Path | None = None, *, root: Path | None = None) -> list[P
     output = root / "tests" / "reference" if output is None else Path(output)
     executed = {}
     for chapter in chapters(root):
-        notebook = run(chapter, {}, root)
+        notebook = run(chapter, {}, root, extension=plotted.__name__)
         _refuse_stderr(notebook, chapter)
         executed[output / f"{chapter.removeprefix('book/')}.ipynb"] = _stable(notebook)
     for path, notebook in executed.items():
@@ -162,20 +158,13 @@ def reference(output: Path | None = None, *, root: Path | None = None) -> list[P
 
 
 def _stable(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Only what is the same in every run: numbered cells, tags, text outputs."""
+    """Only what is the same in every run: numbered cells, tags, outputs without pictures."""
     notebook.metadata = {"kernelspec": notebook.metadata.kernelspec}
     notebook.nbformat_minor = 5
     for number, cell in enumerate(notebook.cells):
-        tags = cell.metadata.get("tags", [])
         cell.id = f"c{number:03d}"
-        cell.metadata = {"tags": tags} if tags else {}
+        cell.metadata = {name: cell.metadata[name] for name in KEPT_OF_CELLS if cell.metadata.get(name)}
         if cell.cell_type == "code":
-            cell.outputs = [] if "nbval-ignore-output" in tags else [_text_only(o) for o in cell.outputs]
+            ignored = "nbval-ignore-output" in cell.metadata.get("tags", [])
+            cell.outputs = [] if ignored else [comparable(output) for output in cell.outputs]
     return notebook
-
-
-def _text_only(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    if "data" in output:
-        output.data = {kind: data for kind, data in output.data.items() if kind not in UNCOMPARED}
-        output.metadata = {}
-    return output

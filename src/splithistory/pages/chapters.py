@@ -202,8 +202,13 @@ def execute(
     return executed
 
 
-def run(chapter: str, given: Mapping[str, Any], root: Path) -> nbformat.NotebookNode:
-    """The chapter, executed with checked parameters. BookError, in one line: a cell fails."""
+def run(
+    chapter: str, given: Mapping[str, Any], root: Path, *, extension: str | None = None
+) -> nbformat.NotebookNode:
+    """The chapter, executed with checked parameters, and with an extension of IPython loaded if one is named.
+
+    BookError, in one line: a cell fails.
+    """
     notebook = load(chapter, root)
     # Only what differs from the defaults is injected: the page of a plain build shows no second cell.
     known = parameters(notebook)
@@ -219,7 +224,8 @@ def run(chapter: str, given: Mapping[str, Any], root: Path) -> nbformat.Notebook
             progress_bar=False,
             record_timing=False,
             coalesce_streams=True,
-            extra_arguments=["--log-level=50"],  # what a kernel says of itself is not the chapter's
+            # what a kernel says of itself is not the chapter's
+            extra_arguments=["--log-level=50", *([f"--ext={extension}"] if extension else [])],
         )
     except PapermillExecutionError as error:
         raise BookError(f"{chapter}: {_failure(error)}") from error

@@ -1,0 +1,87 @@
+"""The plugin as pytest runs it: planted changes fail and are named, and what is within tolerance passes."""
+
+import os
+import re
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from splithistory.pages.plotted import MIME
+
+PLUGIN = ("-p", "splithistory.pages.validation", "--nbval-tolerant", "--nbval-current-env")
+DRAW = """import matplotlib.pyplot as plt
+fig, ax = plt.subplots()
+ax.plot([0, 1], [0.25, 0.75], label="Op")
+_ = ax.set(xlim=(0, 1), ylim=(0, 1))"""
+TABLE = "import pandas as pd; pd.DataFrame({'op': [0.5]}, index=['18k'])"
+
+
+def cell(source: str, output, **metadata):
+    return new_code_cell(source, outputs=[output], execution_count=1, metadata=metadata)
+
+
+def text(shown: str):
+    return new_output("stream", name="stdout", text=shown)
+
+
+def table(value: float):
+    html = f"<table><tr><th></th><th>op</th></tr><tr><th>18k</th><td>{value}</td></tr></table>"
+    return new_output("display_data", data={"text/html": html})
+
+
+def figure(y: float):
+    lines = ['frame, scales: "linear" "linear"', "frame, x: 0 1", "frame, y: 0 1"]
+    lines += ['line 1 "Op", x: 0 1', f'line 1 "Op", y: 0.25 {y}']
+    return new_output("display_data", data={MIME: "\n".join(f"panel 1, {line}" for line in lines)})
+
+
+CELLS = {
+    "a number that did not move": (cell("print('Op 0.41')", text("Op 0.41")), ""),
+    "a number that moved": (cell("print('Op 0.41')", text("Op 0.43")), "0.43 -> 0.41, moved by -0.02"),
+    "one within the tolerance": (cell("print('Op 0.41')", text("Op 0.43"), tolerance=0.02), ""),
+    "one beyond it": (cell("print('Op 0.41')", text("Op 0.45"), tolerance=0.02), "0.45 -> 0.41"),
+    "a tolerance without a meaning": (cell("print(1)", text("1"), tolerance="little"), "given 'little'"),
+    "a cell of a table that moved": (cell(TABLE, table(0.6)), "row '18k', column 'op': 0.6 -> 0.5"),
+    "a table that did not change": (cell(TABLE, table(0.5)), ""),
+    "a point that moved": (cell(DRAW, figure(0.8)), 'panel 1, line 1 "Op", y[1]: 0.8 -> 0.75'),
+    "a figure that did not change": (cell(DRAW, figure(0.75)), ""),
+    "what is not compared": (cell("print(1)", text("2"), tags=["nbval-ignore-output"]), ""),
+}
+
+
+def validate(folder, *paths, **environment):
+    """What pytest prints of notebooks in a folder, validated by the plugin alone."""
+    command = [sys.executable, "-m", "pytest", *PLUGIN, "-p", "no:cacheprovider", "-n0", "--color=no", "-rfE"]
+    done = subprocess.run(
+        [*command, "--rootdir", str(folder), "-c", os.devnull, *map(str, paths)],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """{number of the cell that failed: what the plugin said of it}"""
+    folder = tmp_path_factory.mktemp("notebooks")
+    nbformat.write(new_notebook(cells=[planted for planted, _ in CELLS.values()]), folder / "planted.ipynb")
+    said = validate(folder, "planted.ipynb")
+    assert f"{len(CELLS)} passed" not in said and "passed in" in said, said
+    parts = re.split(r"_+ [^\n]*::Cell (\d+) _+\n", said.partition("short test summary")[0])
+    return dict(zip(map(int, parts[1::2]), parts[2::2], strict=True))
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_planted_changes_fail_and_are_named_and_nothing_else_does(kind, report):
+    _, message = CELLS[kind]
+    said = report.get(list(CELLS).index(kind), "")
+    assert message in said and bool(message) == bool(said)
+
+
+def test_it_does_not_stand_beside_what_it_replaces(tmp_path):
+    assert "stands in place of --nbval" in validate(tmp_path, "--nbval")
