@@ -35,7 +35,7 @@ study.publishing study.selfreports
 study.suspects
 study
 pages.tables
-pages.agents pages.figures pages.findings pages.chapters pages.exact pages.plotted
+pages.agents pages.figures pages.findings pages.chapters pages.exact pages.plotted pages.machine
 pages.comparison
 pages.book pages.sweeps pages.validation
 pages.claims.effects

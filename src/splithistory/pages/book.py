@@ -15,7 +15,7 @@ from typing import Any
 import nbformat
 
 from ..study.store import DEVICE_VARIABLE, STORE_VARIABLE, replace_folder
-from . import plotted
+from . import machine, plotted
 from .chapters import BookError, chapters, check, load, pages, parameters, project_root, run, write
 from .comparison import comparable
 
@@ -87,6 +87,8 @@ def _stage(plan: Mapping[str, Mapping[str, Any]], stage: Path, root: Path) -> No
     shutil.copytree(root / "book", stage / "book", ignore=no_runs)
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy2(root / name, stage)
+    if "book/machine" in pages(root):
+        machine.write(stage / "book/_static")  # what the interactive pages load
     for chapter, given in plan.items():
         start = time.perf_counter()
         notebook = run(chapter, given, root)

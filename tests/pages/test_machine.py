@@ -1,0 +1,305 @@
+"""The interactive pages: what they are given, and that the page computes what Python does."""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+
+from splithistory import Recurrence, SplitHistory, objectives, policies, study
+from splithistory.measure import Futures
+from splithistory.pages import machine
+from splithistory.transformer import Architecture, action_logits, positions
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+SCRIPTS = ("machine/measures.js", "machine/world.js", "machine/transformer.js", "machine.js")
+POST = Recurrence()
+
+
+@pytest.fixture(scope="module")
+def static(tmp_path_factory):
+    """A folder of static files as a rendered book has it."""
+    folder = tmp_path_factory.mktemp("book") / "_static"
+    shutil.copytree(ROOT / "book/_static", folder, ignore=shutil.ignore_patterns("mathjax"))
+    machine.write(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results():
+    return study.published("post")
+
+
+def handed_over(path):
+    """What a script hands to the page: its name and data."""
+    name, data = re.fullmatch(
+        r"splithistory\.receive\((\"[^\"]+\"), (.*)\);\n", path.read_text("utf8")
+    ).groups()
+    return json.loads(name), json.loads(data)
+
+
+def test_weights_come_whole_and_in_the_order_of_their_shapes(static, results):
+    name, stored = handed_over(static / "machine/models/18k-sampled-4.js")
+    assert name == "18k-sampled-4"
+    numbers, start = np.frombuffer(base64.b64decode(stored["numbers"]), "<f4"), 0
+    (row,) = (row for row in machine.shown(results) if row["name"] == name)
+    architecture = Architecture(*study.SIZES["18k"])
+    weights = results.weights(row["model"]) | {"positions": positions(architecture.context, 32).numpy()}
+    for part, shape in stored["shapes"]:
+        size = int(np.prod(shape))
+        assert np.array_equal(numbers[start : start + size].reshape(shape), weights[part]), part
+        start += size
+    assert start == len(numbers) == row["n_parameters"] + 20 * 32
+
+
+def test_the_manifest_has_the_hash_of_every_file_and_of_its_source(static):
+    manifest = json.loads((static / "machine/manifest.json").read_text("utf8"))
+    written = {str(p.relative_to(static)) for p in static.rglob("*") if p.suffix == ".js"} - {
+        str(p.relative_to(ROOT / "book/_static")) for p in (ROOT / "book/_static").rglob("*.js")
+    }
+    assert written < set(manifest["files"])
+    for name, digest in manifest["files"].items():
+        assert hashlib.sha256((static / name).read_bytes()).hexdigest() == digest, name
+    for name, digest in manifest["sources"].items():
+        assert hashlib.sha256((ROOT / name).read_bytes()).hexdigest() == digest, name
+
+
+def test_the_still_state_has_the_published_numbers(static, results):
+    page = re.sub(r"\s+", " ", re.sub("<[^>]+>", "", (static / "machine/machine.html").read_text("utf8")))
+    (row,) = (row for row in machine.shown(results) if row["name"] == machine.FIRST)
+    known = results.scalars(row["model"])
+    said = f"0, 2, 4 or 6 in {100 * known['s']:.0f} % of cases"
+    assert said in page and f"and it is {100 * known['s_prime']:.0f} %" in page
+    assert f"Op {known['op']:.3f} nats" in page and f"Imp {known['imp']:.3f} nats" in page
+    assert "$" not in page
+
+
+def test_what_the_page_says_to_try_is_so(results):
+    for row in machine.shown(results):
+        cold, warm = (results.scalars(row["model"], temperature=t) for t in (0.0, 1.0))
+        if row["n_good"]:
+            assert warm["op"] < cold["op"], row["name"]
+        else:
+            assert results.measured(row["model"]).narrowing < 0.05 and cold["op"] < 0.05, row["name"]
+
+
+def test_all_models_of_the_study_can_be_explored_with_their_measures(static, results):
+    _, data = handed_over(static / "explorer/cases.js")
+    studied = [case for case in data["cases"] if case["group"].startswith("the study")]
+    assert len(studied) == len(results.models)
+    for case, number in zip(studied[::25], results.models["model"][::25], strict=True):
+        futures = Futures(case["weights"], case["outcome"], data["others"][case["others"]])
+        known = results.measured(number)
+        assert abs(futures.op - known.op) < 1e-9 and abs(futures.imp - known.imp) < 1e-9
+
+
+def test_the_example_of_the_post_is_among_the_pictures(static):
+    _, data = handed_over(static / "explorer/cases.js")
+    (case,) = (case for case in data["cases"] if case["name"].startswith("2 and 3"))
+    futures = Futures(case["weights"], case["outcome"], data["others"][case["others"]])
+    assert np.isclose(futures.op, 1.657, atol=5e-4)
+    assert np.isclose(futures.implied_op(case["goal"]), 0.0298, atol=5e-5)
+
+
+def test_nothing_is_written_without_a_published_study(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine.study, "published", lambda name: None)
+    with pytest.raises(ValueError, match="results: given none of the study post"):
+        machine.write(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("goal", "words"), [((3,), "3"), ((0, 4), "0 or 4"), ((6, 0, 2), "0, 2 or 6")])
+def test_a_goal_in_words(goal, words):
+    assert machine.in_words(goal) == words
+
+
+# --- in a real browser, from a disk, with the network cut off --------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def page(static):
+    """A page opened from a disk that has the component and nothing else; every request elsewhere fails."""
+    if BROWSER is None:
+        pytest.skip("no chromium: `apt-get install chromium` gets one")
+    from playwright.sync_api import sync_playwright
+
+    (static.parent / "pages").mkdir()
+    file = static.parent / "pages/machine.html"
+    component = (static / "machine/machine.html").read_text("utf8")
+    file.write_text(f"<!doctype html><html lang=en><title>x</title><body>{component}</body></html>", "utf8")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        page = browser.new_context(offline=True).new_page()
+        page.goto(file.as_uri())
+        page.wait_for_selector("[data-do=run]")
+        yield page
+        browser.close()
+
+
+def random_futures(rng) -> Futures:
+    weights, outcome = rng.dirichlet(np.ones(3)), rng.dirichlet(np.full(8, 0.7))
+    return Futures(weights, outcome, rng.dirichlet(np.full(8, 2.0), 3))
+
+
+def as_given(futures: Futures) -> dict:
+    names = {"weights": "action_probs", "outcome": "outcome_probs", "others": "counterfactual_probs"}
+    return {name: getattr(futures, own).tolist() for name, own in names.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["18k-pretrained", "18k-sampled-4", "18k-acted-6", "53k-sampled-2"])
+def test_the_page_has_the_logits_of_the_model(page, static, results, name):
+    (row,) = (row for row in machine.shown(results) if row["name"] == name)
+    histories = POST.histories(40, seed=[3, row["model"]])
+    weights = {k: torch.as_tensor(v).double()[None] for k, v in results.weights(row["model"]).items()}
+    expected = action_logits(weights, Architecture(*study.SIZES[row["size"]]), histories)[0].numpy()
+    stored = handed_over(static / f"machine/models/{name}.js")[1]
+    found = page.evaluate(
+        "([stored, histories]) => { const model = splithistory.unpacked(stored);"
+        " return histories.map((h) => splithistory.logits(model, h)); }",
+        [stored, histories.tolist()],
+    )
+    assert np.abs(np.array(found) - expected).max() < 1e-5
+
+
+@pytest.mark.slow
+def test_the_page_has_the_world(page):
+    histories = POST.histories(200, seed=7)
+    found = page.evaluate(
+        "(histories) => { const w = splithistory.recurrence();"
+        " return [w.table, histories.map(w.classOf), histories.map(w.noiselessNext)]; }",
+        histories.tolist(),
+    )
+    assert np.abs(np.array(found[0]) - POST.table).max() < 1e-9
+    assert found[1] == POST.classes(histories).tolist()
+    assert found[2] == POST.noiseless_next(histories).tolist()
+
+
+@pytest.mark.slow
+def test_the_page_draws_histories_of_the_world(page):
+    drawn = page.evaluate(
+        "() => { const w = splithistory.recurrence(), u = splithistory.stream(5);"
+        " return Array.from({ length: 4000 }, () => w.history(u, 20)); }"
+    )
+    histories = np.array(drawn)
+    assert histories.shape == (4000, 20) and (histories[:, ::2] >= 8).all() and (histories[:, 1::2] < 8).all()
+    kept = (POST.noiseless_next(histories[:, :-1]) == histories[:, -1]).mean()
+    assert abs(kept - POST.predictability) < 0.01
+    shares = np.bincount(POST.classes(histories), minlength=16) / 4000
+    assert np.abs(shares - POST.class_shares()).max() < 0.02
+
+
+@pytest.mark.slow
+def test_the_page_measures_a_table_of_counts(page):
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        counts = rng.integers(0, 50, (16, 16)) * (rng.random((16, 16)) < 0.5)
+        measured, goal = SplitHistory(counts, POST.table), [0, 4]
+        found = page.evaluate(
+            "([counts, goal]) => { const s = splithistory, f = s.futures(counts, s.recurrence().table);"
+            " return [s.op(f), s.imp(f), s.delta(f), s.success(f, goal), s.otherSuccess(f, goal),"
+            " s.impliedOp(f, goal), s.impMin(f, goal)]; }",
+            [counts.tolist(), goal],
+        )
+        names = ("success", "counterfactual_success", "implied_op", "imp_min")
+        expected = [measured.op, measured.imp, measured.delta, *(getattr(measured, n)(goal) for n in names)]
+        assert np.abs(np.array(found) - expected).max() < 1e-9
+
+
+@pytest.mark.slow
+def test_the_page_splits_op_and_imp_into_their_terms(page):
+    rng = np.random.default_rng(1)
+    for _ in range(30):
+        futures, goal = random_futures(rng), sorted(rng.permutation(8)[: rng.integers(1, 8)].tolist())
+        found = page.evaluate("([f, goal]) => splithistory.decomposition(f, goal)", [as_given(futures), goal])
+        expected = futures.decomposition(goal)
+        assert found.keys() == expected.keys()
+        assert max(abs(found[k] - expected[k]) for k in expected) < 1e-9
+
+
+@pytest.mark.slow
+def test_the_page_ranks_goals_as_the_rules_do(page):
+    rng, goals = np.random.default_rng(2), objectives.every_goal(8)
+    for _ in range(12):
+        futures = random_futures(rng)
+        found = page.evaluate(
+            "([f, goals]) => splithistory.scores(f, goals).map((own) =>"
+            " Object.fromEntries(Object.entries(own).map(([k, v]) => [k, v === -Infinity ? -1e99 : v])))",
+            [as_given(futures), goals],
+        )
+        for rule in found[0]:
+            expected = objectives.scores(futures, goals, rule)
+            given = np.array([own[rule] for own in found])
+            assert np.array_equal(given == -1e99, np.isneginf(expected)), rule
+            candidates = np.isfinite(expected)
+            assert np.abs(given[candidates] - expected[candidates]).max(initial=0) < 1e-9, rule
+        names = page.evaluate("(f) => splithistory.simpleNames(f)", as_given(futures))
+        assert {rule: tuple(goal) for rule, goal in names.items()} == objectives.simple_names(futures)
+
+
+@pytest.mark.slow
+def test_the_page_has_the_region_that_the_world_can_reach(page):
+    unoptimized = np.array([policies.always(POST, a).delta for a in range(16)])
+    ends = [np.log(8) - unoptimized.max(), np.log(8) - unoptimized.min()]
+    for goal in study.GOALS.values():
+        s = np.linspace(0.1, 0.9, 9)
+        found = page.evaluate(
+            "([s, n, ends]) => s.map((one) => splithistory.opRange(one, n, 8, ends, 0.02 / 8))",
+            [s.tolist(), len(goal), ends],
+        )
+        assert np.abs(np.array(found).T - POST.op_range(goal, s)).max() < 1e-9
+
+
+@pytest.mark.slow
+def test_histories_answered_in_the_page_come_to_the_published_measurement(page, static, results):
+    (row,) = (row for row in machine.shown(results) if row["name"] == machine.FIRST)
+    found = page.evaluate(
+        "(stored) => { const s = splithistory, w = s.recurrence(), tally = s.nothing(w), u = s.stream(1);"
+        " const model = s.unpacked(stored);"
+        " while (tally.n < 1500) s.step(w, model, tally, 0, u);"
+        " return tally; }",
+        handed_over(static / f"machine/models/{machine.FIRST}.js")[1],
+    )
+    measured, known = SplitHistory(found["counts"], POST.table), results.scalars(row["model"])
+    last = found["series"][-1]
+    assert found["n"] == measured.n_histories == sum(found["own"]) == sum(found["other"]) / 3 == 1500
+    assert abs(measured.op - known["op"]) < 0.06 and abs(measured.imp - known["imp"]) < 0.06
+    assert abs(last["op"] - measured.op) < 0.02 and 1400 < last["n"] <= 1500
+    goal = list(study.GOALS[4])
+    for drawn, rate in ((found["own"], known["s"]), (found["other"], known["s_prime"])):
+        assert abs(np.array(drawn)[goal].sum() / sum(drawn) - rate) < 0.05
+
+
+@pytest.mark.slow
+def test_the_buttons_draw_histories_and_start_again(page, results):
+    (row,) = (row for row in machine.shown(results) if row["name"] == machine.FIRST)
+    known = results.scalars(row["model"])
+    assert page.inner_text("[data-slot=op]") == f"{known['op']:.3f}"
+    page.click("[data-do=step]")
+    assert page.inner_text("[data-slot=count]") == "1 history drawn"
+    assert page.locator(".sh-strip").count() == 4
+    page.click("[data-do=run]")
+    page.wait_for_function("document.querySelectorAll('path.so-far').length === 2")
+    page.click("[data-do=run]")
+    assert page.inner_text("[data-slot=op]") != f"{known['op']:.3f}"
+    page.click("[data-do=reset]")
+    assert page.inner_text("[data-slot=count]") == "no history drawn yet"
+    assert page.inner_text("[data-slot=op]") == f"{known['op']:.3f}"
+
+
+@pytest.mark.slow
+def test_any_goal_can_be_chosen_but_not_none_and_not_all(page):
+    pressed = "[data-outcome][aria-pressed=true]"
+    for k in range(8):
+        if page.locator(f"[data-outcome='{k}'][aria-pressed=true]").count() == 0:
+            page.click(f"[data-outcome='{k}']")
+    assert page.locator(pressed).count() == 7
+    for k in range(8):
+        if page.locator(f"[data-outcome='{k}'][aria-pressed=true]").count():
+            page.click(f"[data-outcome='{k}']")
+    assert page.locator(pressed).count() == 1
