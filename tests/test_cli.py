@@ -50,7 +50,11 @@ def test_bad_usage_is_one_line(line, capsys):
         ("chapter index -p seed -1", "seed: given -1, allowed an integer >= 0"),
         ("chapter second -p size 3", "size: not a parameter of book/part/second, allowed seed, steps"),
         ("sweep second -p size=3", "size: not a parameter of book/part/second, allowed seed, steps"),
-        ("sweep", "chapter: given , allowed one of index, part/second"),
+        ("sweep", "sweep: given none, allowed is one of chapter and profile"),
+        (
+            "sweep second --profile smoke",
+            "sweep: given chapter second and profile smoke, allowed is one of chapter and profile",
+        ),
         ("book -p n 3", "n: not a parameter of any chapter, allowed seed, size, noise, fresh, label, steps"),
         ("book -p steps 0", "steps: given 0, allowed an integer > 0"),
     ],

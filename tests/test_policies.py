@@ -176,6 +176,24 @@ def test_the_extremes_lie_at_the_ends_of_what_can_be_reached(goal):
             assert policy.op == pytest.approx(ends[end], abs=0.02)
 
 
+@pytest.mark.parametrize(("noise", "window"), [(0.0, 16), (0.1, 16), (0.5, 4)])
+def test_what_is_expected_of_a_steered_policy_holds_where_it_is_exact(noise, window):
+    found = policies.steered(Recurrence(noise=noise, window=window), (0, 2, 4, 6), 0.9)
+    assert found["success"] == pytest.approx(found["expected_success"], abs=1e-12)
+    assert found["op"] == pytest.approx(found["expected_op"] - found["delta"], abs=1e-12)
+
+
+def test_the_expected_delta_is_exact_where_all_tokens_are_drawn_anew():
+    # noise reaches the shares of classes and the outcomes; here it is in the shares only
+    world = SimpleNamespace(
+        **{name: getattr(QUIET, name) for name in ("table", "noise", "alphabet")}
+    )
+    world.independent_shares = QUIET.independent_shares
+    world.class_shares = Recurrence(noise=1.0).class_shares
+    found = policies.steered(world, GOAL, 0.7)
+    assert found["delta"] == pytest.approx(found["expected_delta"], abs=1e-5)
+
+
 def test_two_bits_that_move_together_move_for_less_than_each_would_alone():
     futures = policies.moved_together()
     split = futures.counterfactual_probs.reshape(2, 2)

@@ -1,5 +1,7 @@
 """The world: its definition by hand, its exact probabilities, and the facts known about it."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +56,20 @@ def test_next_probs_put_98_25_percent_on_the_generators_own_token():
     best = WORLD.next_probs(histories).argmax(1)
     assert best.tolist() == [8 + noiseless_by_hand(h) for h in histories]
     assert WORLD.next_probs(histories).max(1) == pytest.approx(np.full(50, 0.9825))
+
+
+@pytest.mark.parametrize("window", [2, 3, 4])
+def test_independent_tokens_make_the_classes_that_counting_all_of_them_finds(window):
+    world = Recurrence(window=window)
+    halves = [range(1, 9), range(9, 17)]  # tokens plus one, even and odd positions, from the last one back
+    products = [np.prod(each) % 17 for each in product(*(halves[i % 2] for i in range(window - 1)))]
+    shares = np.bincount(products, minlength=17)[[pow(3, e, 17) for e in range(16)]] / len(products)
+    assert world.independent_shares() == pytest.approx(shares, abs=1e-15)
+
+
+def test_where_every_token_is_drawn_anew_classes_are_those_of_independent_tokens():
+    world = Recurrence(noise=1.0, window=4)
+    assert world.class_shares() == pytest.approx(world.independent_shares(), abs=1e-3)
 
 
 def test_product_mod_17_mod_8_is_exactly_two_to_one():

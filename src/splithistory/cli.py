@@ -15,7 +15,9 @@ class Parser(argparse.ArgumentParser):
         """As argparse has it, but ``--name=--`` is no value: Python up to 3.12 makes an empty list of it."""
         found, left = super().parse_known_args(args, namespace)
         for action in self._actions:
-            if action.nargs is None and isinstance(getattr(found, action.dest, None), list):
+            value = getattr(found, action.dest, None)
+            listed = isinstance(action.default, list)  # an option that may be repeated
+            if action.nargs is None and ([] in value if listed else isinstance(value, list)):
                 self.error(f"argument {'/'.join(action.option_strings)}: given '--', allowed is a value")
         return found, left
 
@@ -274,41 +276,54 @@ def _reference(args: argparse.Namespace) -> None:
 
 def _add_sweep(commands: Any) -> None:
     text = (
-        "Execute a chapter at every point of a grid of its parameters, and put what it recorded (numbers, "
-        "quoted texts, findings) into one table. Started again, it goes on where it was; what failed is "
-        "listed, and done again."
+        "Execute a chapter, or train a profile of the study, at every point of a grid, and put what came of "
+        "it into one table: numbers, quoted texts and findings, or each number of each model. Started "
+        "again, it goes on where it was; what failed is listed, and done again."
     )
-    command = commands.add_parser("sweep", help="execute a chapter over a grid", description=text)
-    command.add_argument("name", nargs="?", help="a chapter, unless the file says one")
+    command = commands.add_parser("sweep", help="a chapter, or the study, over a grid", description=text)
+    command.add_argument("name", nargs="?", help="a chapter, e.g. measures/optimization")
+    command.add_argument("--profile", help="instead, a profile of the study: smoke, quick, ...")
     command.add_argument(
         "-p",
         dest="grid",
         action="append",
         default=[],
         metavar="NAME=VALUE,VALUE",
-        help="values of a parameter; may be repeated: every combination is executed",
+        help="values of a parameter of the chapter, or of a setting: noise, window, modulus, batch, rate, "
+        "pretraining_steps, ...; may be repeated: every combination is done",
     )
-    command.add_argument("--grid", dest="file", type=Path, metavar="FILE", help="the same, as YAML")
-    where = "folder of the sweep (default: _build/sweeps/CHAPTER of the book)"
-    command.add_argument("-o", "--output", type=Path, metavar="DIR", help=where)
+    what = "the same as YAML: chapter: NAME (or profile: NAME), and below grid: NAME: [VALUE, VALUE]"
+    command.add_argument("--grid", dest="file", type=Path, metavar="FILE", help=what)
+    where = "folder of the sweep (default: one of its name in _build/sweeps of the book)"
+    command.add_argument("-o", "--output", type=_folder, metavar="DIR", help=where)
+    command.add_argument("--store", type=_folder, metavar="DIR", help="folder of trained models, as of study")
     command.add_argument("--workers", type=int, default=0, help="processes (default: 0, this one)")
-    command.add_argument("--scheduler", metavar="ADDRESS", help="execute on a Dask cluster, tcp://host:port")
-    command.add_argument("--yes", action="store_true", help="allow more than 10,000 executions")
+    command.add_argument("--scheduler", metavar="ADDRESS", help="work on a Dask cluster, tcp://host:port")
+    command.add_argument("--yes", action="store_true", help="allow more than 10,000 points")
     command.set_defaults(run=_sweep)
 
 
 def _sweep(args: argparse.Namespace) -> None:
     from splithistory.pages import chapters, sweeps
+    from splithistory.study.store import Store
 
-    of, grid = sweeps.read_grid(args.file) if args.file else (None, {})
-    name, grid = args.name or of or "", grid | sweeps.spelled(args.grid)
-    root = chapters.project_root()
-    place = chapters.find_chapter(name, root).removeprefix("book/")
-    output = args.output or root / "_build" / "sweeps" / place
+    of, grid = sweeps.read_grid(args.file) if args.file else ({}, {})
+    if args.name or args.profile:
+        of = {what: given for what, given in (("chapter", args.name), ("profile", args.profile)) if given}
+    grid |= sweeps.spelled(args.grid)
+    if len(of) != 1:
+        given = " and ".join(f"{what} {name}" for what, name in of.items()) or "none"
+        raise ValueError(f"sweep: given {given}, allowed is one of chapter and profile")
+    root, most = chapters.project_root(), sys.maxsize if args.yes else sweeps.MOST
+    if "profile" in of:
+        name, what = of["profile"], f"--profile {of['profile']}"
+        points = sweeps.trainings(name, grid, Store(args.store).root.absolute(), most)
+    else:
+        name = what = chapters.find_chapter(of["chapter"], root).removeprefix("book/")
+        points = sweeps.executions(name, grid, root, most)
+    folder = args.output or root / "_build" / "sweeps" / name
     where = {"workers": args.workers, "scheduler": args.scheduler}
-    most = sys.maxsize if args.yes else sweeps.MOST
-    command = sweeps.command(place, grid)
-    done = sweeps.sweep(name, grid, output, **where, command=command, most=most, root=root)
-    print(os.path.relpath(output / "table" / "values.parquet"))
+    done = sweeps.sweep(points, folder, **where, command=sweeps.command(what, grid))
+    print(os.path.relpath(folder / "table" / "values.parquet"))
     if len(done.failures):
         raise RuntimeError(done.failed)

@@ -5,10 +5,12 @@ Floor 3. A world is a table W (M, A, K) with the share of each class of historie
 over these shares, so nothing about it is estimated; but for `generator`, which sees more than the class.
 """
 
+from types import SimpleNamespace
+
 import numpy as np
 from scipy.special import softmax
 
-from .information import as_distribution, as_number, check_integer, goal_mask, succeeding
+from .information import as_distribution, as_number, check_integer, goal_mask, implied_op, succeeding
 from .measure import Futures, SplitHistory, split_history
 
 
@@ -115,6 +117,22 @@ def extremes(world, goal, success: float) -> tuple[SplitHistory, SplitHistory]:
     alone = np.eye(n_good)[0], np.eye(n_outcomes - n_good)[0]
     ends = succeeding(goal, n_outcomes, success), succeeding(goal, n_outcomes, success, *alone)
     return steering(world, ends[0]), steering(world, ends[1])
+
+
+def steered(world, goal, success: float) -> dict[str, float]:
+    """The policy of least Op in `extremes`, measured, and what can be said of it without measuring; nats.
+
+    world: a Recurrence. success, op, delta: of the policy, exact over the world's class shares.
+    expected_success: the noise turns a rate s into (1 − noise) s + noise p; expected_op: kl of that and p,
+    which Op is but for δ; expected_delta: δ if the tokens of a history were independent.
+    """
+    apart = SimpleNamespace(table=world.table, class_shares=world.independent_shares)
+    measured, independent = (extremes(of, goal, success)[0] for of in (world, apart))
+    share = len(goal) / world.alphabet
+    rate = (1 - world.noise) * success + world.noise * share
+    found = {"success": measured.success(goal), "op": measured.op, "delta": measured.delta}
+    found |= {"expected_success": rate, "expected_op": float(implied_op(rate, share))}
+    return found | {"expected_delta": independent.delta}
 
 
 def maximum_entropy(world, goal, inverse_temperature: float) -> SplitHistory:

@@ -191,6 +191,16 @@ class Recurrence:
         """
         return _stationary(self)[0].copy()
 
+    def independent_shares(self) -> np.ndarray:
+        """What `class_shares` would be were tokens independent and even in their halves, (q − 1,); exact.
+
+        So they are at noise 1. One multiplies window − 1 tokens, the last of them at an even position.
+        """
+        halves = np.eye(self.modulus - 1)[self.logs.reshape(2, -1)].mean(1)  # (2, q − 1)
+        transform = np.fft.rfft(halves)  # a product of tokens is a sum of logarithms: shares are convolved
+        each = np.bincount(np.arange(self.window - 1) % 2, minlength=2)[:, None]
+        return np.fft.irfft((transform**each).prod(0), self.modulus - 1).clip(0)
+
     def marginals(self) -> np.ndarray:
         """Stationary shares of x_t = s_t mod K at even and at odd positions, (2, K); as `class_shares`."""
         return _stationary(self)[1].copy()

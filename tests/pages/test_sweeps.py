@@ -7,10 +7,12 @@ import sys
 import time
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
+from conftest import tiny_profile
 
-from splithistory import cli
+from splithistory import cli, study
 from splithistory.pages import sweeps
 from splithistory.pages.chapters import BookError
 from splithistory.study.store import checked_manifest
@@ -80,21 +82,23 @@ def executed(monkeypatch):
 )
 def test_a_bad_grid_is_one_line_and_touches_nothing(grid, message, book, tmp_path):
     with pytest.raises(ValueError, match=f"^{message}"):
-        sweeps.sweep("second", grid, tmp_path / "out", root=book)
+        sweeps.sweep(sweeps.executions("second", grid, book), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_parameter_that_is_called_as_a_column_is_refused(book):
     path = book / "book/part/second.md"
     path.write_text(path.read_text().replace("label =", "text ="))
-    with pytest.raises(ValueError, match="has a parameter text, which is a column"):
-        sweeps.plan("second", {"n": [1]}, book)
+    with pytest.raises(ValueError, match=r"^grid: given the parameter text, which is a column"):
+        sweeps.executions("second", {"text": ["b"]}, book)
 
 
 def test_the_table_has_every_value_in_the_order_of_the_grid_and_failures_their_reason(
     book, tmp_path, executed
 ):
-    found = sweeps.sweep("second", {"n": ["3", "2"], "rate": [1, 0.25]}, tmp_path / "out", root=book)
+    found = sweeps.sweep(
+        sweeps.executions("second", {"n": ["3", "2"], "rate": [1, 0.25]}, book), tmp_path / "out"
+    )
     assert [list(point.values()) for point in executed] == [[3, 1.0], [3, 0.25], [2, 1.0], [2, 0.25]]
     assert found.values.to_dict("list") == {
         "n": [2, 2],
@@ -111,14 +115,25 @@ def test_the_table_has_every_value_in_the_order_of_the_grid_and_failures_their_r
     assert set(checked_manifest(tmp_path / "out/table")["files"]) == {"values.parquet", "failures.parquet"}
 
 
+def test_numbers_are_read_as_a_row_an_execution(book, tmp_path, executed):
+    line, grid = "splithistory sweep second -p n=2,1", {"n": [2, 1], "label": ["b"]}
+    sweeps.sweep(sweeps.executions("second", grid, book), tmp_path / "out", command=line)
+    read = sweeps.numbers(tmp_path / "out/table")
+    assert read.to_dict("list") == {"n": [1, 2], "label": ["b", "b"], "share": [1 / 7, 2 / 7]}
+    assert read.attrs["command"] == line
+    (tmp_path / "out/table/values.parquet").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"values.parquet is missing or altered"):
+        sweeps.numbers(tmp_path / "out/table")
+
+
 def test_only_what_is_missing_or_failed_is_done_again(book, tmp_path, executed):
-    sweeps.sweep("second", {"n": [1, 3]}, tmp_path / "out", root=book)
+    sweeps.sweep(sweeps.executions("second", {"n": [1, 3]}, book), tmp_path / "out")
     before = len(executed)
-    again = sweeps.sweep("second", {"n": [1, 3, 4]}, tmp_path / "out", root=book)
+    again = sweeps.sweep(sweeps.executions("second", {"n": [1, 3, 4]}, book), tmp_path / "out")
     assert [point["n"] for point in executed[before:]] == [3, 4] and again.values["n"].tolist() == [1, 4]
     path = book / "book/part/second.md"
     path.write_text(path.read_text() + "\nMore.\n")  # another chapter, as far as anybody can tell
-    sweeps.sweep("second", {"n": [1]}, tmp_path / "out", root=book)
+    sweeps.sweep(sweeps.executions("second", {"n": [1]}, book), tmp_path / "out")
     assert executed[-1] == {"n": 1}
 
 
@@ -132,10 +147,10 @@ def test_an_interrupted_sweep_leaves_no_table_and_keeps_what_is_done(book, tmp_p
 
     monkeypatch.setattr(sweeps, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        sweeps.sweep("second", {"n": [1, 2]}, tmp_path / "out", root=book)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["executions"]
+        sweeps.sweep(sweeps.executions("second", {"n": [1, 2]}, book), tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["points"]
     monkeypatch.setattr(sweeps, "run", run)
-    sweeps.sweep("second", {"n": [1, 2]}, tmp_path / "out", root=book)
+    sweeps.sweep(sweeps.executions("second", {"n": [1, 2]}, book), tmp_path / "out")
     assert [point["n"] for point in executed] == [1, 2]
 
 
@@ -145,7 +160,7 @@ def test_a_chapter_records_numbers_texts_and_findings(book, tmp_path, monkeypatc
     out, err = capsys.readouterr()
     assert out.endswith("values.parquet\n")
     assert err.startswith(
-        "splithistory: error: 1 execution failed: n=2 rate=0.5: book/part/second: code cell"
+        "splithistory: error: 1 point of the grid failed: n=2 rate=0.5: book/part/second: code cell"
     )
     assert err.endswith("AssertionError: by design\n") and err.count("\n") == 1
     table = pd.read_parquet(tmp_path / "out/table/values.parquet").drop(columns=["n", "rate"])
@@ -162,6 +177,55 @@ def test_a_chapter_records_numbers_texts_and_findings(book, tmp_path, monkeypatc
     assert command == "splithistory sweep part/second -p n=3,2 -p rate=0.5"
 
 
+# --- the study ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """The smallest study under the name of smoke, without results of its own."""
+    monkeypatch.setitem(study.PROFILES, "smoke", tiny_profile(2, 1, n_histories=200, repeats=2, set_size=50))
+
+
+def test_the_study_is_swept_over_its_settings(tiny, tmp_path):
+    grid = {"window": ["16", "24"], "reinforcement_rate": ["1e-3"]}  # models see 20 tokens, so 24 fails
+    points = sweeps.trainings("smoke", grid, tmp_path / "store")
+    found = sweeps.sweep(points, tmp_path / "out", quiet=True)
+    assert found.failures["window"].tolist() == [24] and "allowed is" in found.failures["reason"][0]
+    rows = found.values[found.values["name"] == "op"]
+    assert set(rows["window"]) == {16} and set(rows["reinforcement_rate"]) == {1e-3}
+    assert rows.groupby("stage").size().to_dict() == {
+        "finetuned": 3,
+        "generator": 1,
+        "pretrained": 1,
+        "untrained": 1,
+    }
+    assert np.isfinite(found.values["value"]).all()
+
+
+def test_points_wait_for_the_first_that_pretrains_what_they_share(tiny, tmp_path):
+    one, other, third = sweeps.trainings(
+        "smoke", {"noise": [0.1], "reinforcement_rate": [1e-3, 2e-3, 3e-3]}, tmp_path
+    )
+    (elsewhere,) = sweeps.trainings("smoke", {"noise": [0.2]}, tmp_path)
+    assert one.shares == other.shares == third.shares != elsewhere.shares
+    assert len({point.source for point in (one, other, third)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({"nose": [1]}, "nose: not a parameter of smoke"),
+        ({"modulus": [15]}, "modulus: given 15, allowed is an odd prime"),
+        ({"noise": [2.0]}, "noise: given 2.0, allowed"),
+        ({"rate": ["x"]}, "rate: given x, allowed a finite number"),
+        ({"batch": [0]}, "batch: given 0, allowed an integer > 0"),
+    ],
+)
+def test_settings_that_no_model_can_have_are_refused_before_training(grid, message, tmp_path):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        sweeps.trainings("smoke", grid, tmp_path)
+
+
 # --- a grid as people write it -----------------------------------------------------------------
 
 
@@ -169,7 +233,7 @@ def test_a_grid_is_spelled_on_the_command_line_or_in_a_file(tmp_path):
     assert sweeps.spelled(["n=1, 2", "rate=", "label=x"]) == {"n": ["1", "2"], "rate": [], "label": ["x"]}
     path = tmp_path / "grid.yml"
     path.write_text("chapter: second\ngrid:\n  n: [1, 2]\n  label: a, b\n")
-    assert sweeps.read_grid(path) == ("second", {"n": [1, 2], "label": ["a, b"]})
+    assert sweeps.read_grid(path) == ({"chapter": "second"}, {"n": [1, 2], "label": ["a, b"]})
 
 
 @pytest.mark.parametrize(
@@ -210,7 +274,7 @@ def started(book, folder) -> subprocess.Popen:
 def test_a_sweep_that_was_killed_ends_in_the_same_table(book, tmp_path):
     assert started(book, tmp_path / "whole").wait() == 1  # one failed, by design
     killed = started(book, tmp_path / "killed")
-    while len(list((tmp_path / "killed/executions").glob("execution-*/manifest.json"))) < 6:
+    while len(list((tmp_path / "killed/points").glob("execution-*/manifest.json"))) < 6:
         assert killed.poll() is None
         time.sleep(0.05)
     os.kill(killed.pid, signal.SIGKILL)

@@ -43,7 +43,7 @@ def quote(**texts: str) -> None:
 
 
 def record(**numbers: float) -> None:
-    """Keep numbers with the executed chapter, to six digits, for a sweep to put into its table.
+    """Keep numbers with the executed chapter, for a sweep to put into its table: six digits, twelve places.
 
     A name that the chapter quotes is taken: choose another.
     """
@@ -52,7 +52,7 @@ def record(**numbers: float) -> None:
     for name, number in numbers.items():
         if np.ndim(number) or np.asarray(number).dtype.kind not in "fiu":
             raise ValueError(f"{name}: given {shown(number)}, allowed is a number")
-        glue(name, float(f"{number:.6g}"), display=False)
+        glue(name, round(float(f"{number:.6g}"), 12), display=False)
 
 
 def recorded(notebook) -> list[dict]:

@@ -1,8 +1,8 @@
-"""Sweeps: a chapter executed at every point of a grid of its parameters, and one table of what it recorded.
+"""Sweeps: a chapter executed, or a profile trained, at every point of a grid; one table of what came of it.
 
-Each execution is kept as a run in a store of the sweep's own, whole or not at all, so a sweep that was killed
-goes on where it was. An execution that fails is listed with its reason, does not stop the others, and is done
-again the next time. The tables are written when every execution has ended.
+What came of a point is kept as a run in a store of the sweep's own, whole or not at all, so a sweep that was
+killed goes on where it was. A point that fails is listed with its reason, does not stop the others, and is
+done again the next time. The tables are written when every point has ended.
 """
 
 import hashlib
@@ -12,26 +12,26 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pandas as pd
 import yaml
 
-from ..study import grid as jobs
-from ..study.store import Store, key, publish_tables, write_whole
-from .chapters import check, find_chapter, load, parameters, project_root, run
+from .. import study
+from ..study import grid
+from ..study.store import Store, checked_manifest, key, publish_tables, write_whole
+from .chapters import Parameter, check, find_chapter, load, parameters, run
 from .findings import recorded
 
 MOST = 10_000  # executions, unless one says so
-_SECONDS = 10.0  # of an execution, for the progress bar alone
-_COLUMNS = ("kind", "name", "value", "text")
+_SECONDS = 10.0  # of a point, for the progress bar alone
 
 
 class Tables(NamedTuple):
     """What came of a sweep: values and failures, each with a column for each parameter of the grid.
 
-    values: a row for each thing that an execution recorded, with the columns of `findings.recorded`;
-    failures: a row for each execution that failed, with the reason (chapter, cell and error).
+    values: a row for each thing that a chapter recorded, with the columns of `findings.recorded`, or for each
+    number of each model; failures: a row for each point that failed, with the reason (chapter, cell, error).
     """
 
     values: pd.DataFrame
@@ -41,95 +41,129 @@ class Tables(NamedTuple):
     def failed(self) -> str:
         """How many executions failed, which, and why: one line."""
         rows = self.failures.to_dict("records")
-        each = [f"{_point(row)}: {reason}" for row in rows if (reason := row.pop("reason"))]
-        return f"{len(each)} execution{'s' * (len(each) > 1)} failed: {'; '.join(each)}"
+        each = [f"{_label(row)}: {reason}" for row in rows if (reason := row.pop("reason"))]
+        return f"{len(each)} point{'s' * (len(each) > 1)} of the grid failed: {'; '.join(each)}"
 
 
 @dataclass(frozen=True)
-class Execution:
-    """A chapter with the parameters of one point of a grid; source: SHA-256 of its page."""
+class Point:
+    """What is done at one point of a grid.
 
-    chapter: str
+    name: of the chapter, or profile; source: hash of what it is besides the values, so that a chapter that
+    was edited is another; place: the folder that holds the book, or the study's store.
+    """
+
+    name: str
     source: str
     values: dict[str, Any]
-    root: Path
+    place: Path
+
+    kind: ClassVar[str]
+    columns: ClassVar[tuple[str, ...]]
 
     @property
     def spec(self) -> dict:
-        """What names it in the store; a chapter that was edited is another."""
-        return {
-            "kind": "execution",
-            "chapter": self.chapter,
-            "source": self.source,
-            "parameters": self.values,
-        }
+        """What names it in the store of the sweep."""
+        return {"kind": self.kind, "name": self.name, "source": self.source, "parameters": self.values}
 
     @property
     def label(self) -> str:
         """For people: the point of the grid."""
-        return _point(self.values)
+        return _label(self.values)
+
+    @property
+    def shares(self) -> str:
+        """Names what points do in common, if anything: they wait for the first of them."""
+        return key(self.spec)
 
     def done(self) -> list[dict]:
-        """Execute it; what it recorded. RuntimeError, in one line: it failed."""
-        return recorded(run(self.chapter, self.values, self.root))
+        """Do it: rows of `columns`. RuntimeError, in one line: it failed."""
+        raise NotImplementedError
 
 
-def _point(values: Mapping[str, Any]) -> str:
+class Execution(Point):
+    """A chapter to be executed: what it records."""
+
+    kind = "execution"
+    columns = ("kind", "name", "value", "text")
+
+    def done(self) -> list[dict]:
+        """As `findings.recorded` reads it."""
+        return recorded(run(self.name, self.values, self.place))
+
+
+class Training(Point):
+    """A profile of the study to be trained and measured: each number of each model."""
+
+    kind = "training"
+    columns = ("stage", "arm", "size", "seed", "n_good", "name", "value")
+
+    @property
+    def profile(self) -> study.Profile:
+        """With the settings of this point."""
+        return study.varied(study.profile_named(self.name), self.values)
+
+    @property
+    def shares(self) -> str:
+        """Models that are only pretrained are the same where these settings are."""
+        return str([job.key for job in study.jobs(self.profile) if job.payload.kind == "pretrain"])
+
+    def done(self) -> list[dict]:
+        """As `study.Study.scalars` has them; what is in the study's store is not trained again."""
+        store = Store(self.place)
+        study.run(self.profile, store, quiet=True)
+        found = study.collect(self.profile, store)
+        *model, name, value = self.columns
+        rows = found.summarised(found.models)
+        numbers = [column for column in rows if column not in found.models]
+        return rows.melt(model, numbers, name, value).dropna(subset=[value]).to_dict("records")
+
+
+def _label(values: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={value}" for name, value in values.items())
 
 
-def sweep(
-    chapter: str,
-    grid: Mapping[str, Sequence],
-    folder: Path,
-    *,
-    workers: int = 0,
-    scheduler: str | None = None,
-    command: str = "",
-    most: int = MOST,
-    root: Path | None = None,
-    quiet: bool = False,
-) -> Tables:
-    """Execute a chapter at every point of a grid {parameter: values}; the last parameter varies fastest.
+# --- a grid, planned and done ------------------------------------------------------------------
 
-    folder: of the sweep. `executions` in it holds what has ended, and an execution found there is not done
-    again; `table` holds values.parquet, failures.parquet and a manifest that names the `command`, whole or
-    not at all. workers, scheduler: as in `study.grid.run`; workers must see the folder and the book.
-    most: executions at most. root: the folder that holds the book. ValueError, before anything is touched: an
-    unknown chapter or parameter, a value that is not allowed or is given twice, an empty or too large grid.
+
+def executions(chapter: str, grid: Mapping[str, Sequence], root: Path, most: int = MOST) -> list[Point]:
+    """A chapter at every point of a grid {parameter: values}; the last parameter varies fastest.
+
+    root: the folder that holds the book; most: points at most. ValueError: an unknown chapter or parameter, a
+    value that is not allowed or is given twice, an empty or too large grid.
     """
-    root = root or project_root()
-    planned = plan(chapter, grid, root, most)
-    store = Store(Path(folder).resolve() / "executions")
-    missing = [execution for execution in planned if execution.spec not in store]
-    for execution in missing:
-        _failure(execution, store).unlink(missing_ok=True)
-    todo = [jobs.Job(key(e.spec), e.label, _SECONDS, (), (e, store.root)) for e in missing]
-    jobs.run(todo, _execute, workers=workers, scheduler=scheduler, quiet=quiet)
-    tables = collect(planned, store)
-    publish_tables(Path(folder) / "table", tables._asdict(), command)
-    return tables
-
-
-def plan(chapter: str, grid: Mapping[str, Sequence], root: Path, most: int = MOST) -> list[Execution]:
-    """The executions that a grid comes to, all checked; errors as of `sweep`."""
     chapter = find_chapter(chapter, root)
-    known = parameters(load(chapter, root))
+    points = _points(parameters(load(chapter, root)), grid, chapter, Execution.columns, most)
+    source = hashlib.sha256((root / f"{chapter}.md").read_bytes()).hexdigest()
+    return [Execution(chapter, source, values, root) for values in points]
+
+
+def trainings(profile: str, grid: Mapping[str, Sequence], store: Path, most: int = MOST) -> list[Point]:
+    """A profile of the study at every point of a grid {setting: values} of `study.settings`; as `executions`.
+
+    store: where finished runs are kept. ValueError, too: no model can have such settings.
+    """
+    known = {name: Parameter(name, default) for name, default in study.settings().items()}
+    base, points = study.profile_named(profile), _points(known, grid, profile, Training.columns, most)
+    sources = [key({"runs": [job.key for job in study.jobs(study.varied(base, p))]}) for p in points]
+    return [Training(profile, *point, store) for point in zip(sources, points, strict=True)]
+
+
+def _points(known: Mapping, grid: Mapping[str, Sequence], where: str, columns, most: int) -> list[dict]:
+    """The points of a grid, all checked."""
     if not grid:
         raise ValueError(f"grid: given no parameter, allowed {', '.join(known) or 'none'}, with values")
-    if reserved := known.keys() & set(_COLUMNS):
-        raise ValueError(f"{chapter}: has a parameter {min(reserved)}, which is a column of the table")
-    checked = {name: _distinct(known, name, values, chapter) for name, values in grid.items()}
+    if reserved := grid.keys() & set(columns):
+        raise ValueError(f"grid: given the parameter {min(reserved)}, which is a column of the table")
+    checked = {name: _distinct(known, name, values, where) for name, values in grid.items()}
     if (n := math.prod(map(len, checked.values()))) > most:
         raise ValueError(f"grid: given {n} executions, allowed {most} (--yes allows any number)")
-    source = hashlib.sha256((root / f"{chapter}.md").read_bytes()).hexdigest()
-    points = itertools.product(*checked.values())
-    return [Execution(chapter, source, dict(zip(checked, point, strict=True)), root) for point in points]
+    return [dict(zip(checked, point, strict=True)) for point in itertools.product(*checked.values())]
 
 
-def _distinct(known: Mapping, name: str, given, chapter: str) -> list:
+def _distinct(known: Mapping, name: str, given: Sequence, where: str) -> list:
     """Values of one parameter, each checked as for a single execution."""
-    values = [check(known, {name: value}, chapter)[name] for value in given]
+    values = [check(known, {name: value}, where)[name] for value in given]
     if not values:
         raise ValueError(f"{name}: given no value, allowed one or more")
     if twice := [value for i, value in enumerate(values) if value in values[:i]]:
@@ -137,55 +171,99 @@ def _distinct(known: Mapping, name: str, given, chapter: str) -> list:
     return values
 
 
-def _execute(payload: tuple[Execution, Path], report: jobs.Report) -> None:
-    """Do one execution, here or on a worker, and keep what it recorded, or why it failed."""
-    execution, folder = payload
+def sweep(
+    points: Sequence[Point],
+    folder: Path,
+    *,
+    workers: int = 0,
+    scheduler: str | None = None,
+    command: str = "",
+    quiet: bool = False,
+) -> Tables:
+    """Do every point of a grid, of `executions` or `trainings`.
+
+    folder: of the sweep. `points` in it holds what has ended, and a point found there is not done again;
+    `table` holds values.parquet, failures.parquet and a manifest that names the `command`, whole or not at
+    all. workers, scheduler: as in `study.grid.run`; workers must see the folder and the points' places.
+    """
+    store, first = Store(Path(folder).resolve() / "points"), dict[str, str]()
+    missing = {key(point.spec): point for point in points if point.spec not in store}
+    todo = []
+    for name, point in missing.items():
+        _failure(point, store).unlink(missing_ok=True)
+        after = tuple({first.setdefault(point.shares, name)} - {name})
+        todo.append(grid.Job(name, point.label, _SECONDS, after, (point, store.root)))
+    grid.run(todo, _do, workers=workers, scheduler=scheduler, quiet=quiet)
+    tables = collect(points, store)
+    publish_tables(Path(folder) / "table", tables._asdict(), command)
+    return tables
+
+
+def _do(payload: tuple[Point, Path], report: grid.Report) -> None:
+    """Do one point, here or on a worker, and keep what came of it, or why it failed."""
+    point, folder = payload
     store = Store(folder)
-    report(0.0, "executing")
+    report(0.0, "begun")
     try:
-        rows = execution.done()
-    except RuntimeError as error:
+        rows = point.done()
+    except (RuntimeError, ValueError) as error:
         reason = json.dumps({"reason": " ".join(str(error).split())})
-        write_whole(_failure(execution, store), reason.encode())
+        write_whole(_failure(point, store), reason.encode())
     else:
-        store.save(execution.spec, tables={"values": _tidy(rows)})
+        store.save(point.spec, tables={"values": _table(rows, point.columns)})
 
 
-def _failure(execution: Execution, store: Store) -> Path:
-    """Where it is written why an execution failed, beside where the execution would lie."""
-    folder = store.folder(execution.spec)
+def _failure(point: Point, store: Store) -> Path:
+    """Where it is written why a point failed, beside where what came of it would lie."""
+    folder = store.folder(point.spec)
     folder.parent.mkdir(parents=True, exist_ok=True)
     return folder.with_suffix(".failed.json")
 
 
-def collect(planned: Sequence[Execution], store: Store) -> Tables:
-    """The tables of executions that have all ended, in the order of the plan."""
+def collect(points: Sequence[Point], store: Store) -> Tables:
+    """The tables of points that have all ended, in their order."""
     values, failures = [], []
-    for execution in planned:
-        if execution.spec in store:
-            table = store.table(execution.spec, "values")
-            values += [execution.values | row for row in table.to_dict("records")]
+    for point in points:
+        if point.spec in store:
+            rows = store.table(point.spec, "values").to_dict("records")
+            values += [point.values | row for row in rows]
         else:
-            failures.append(execution.values | json.loads(_failure(execution, store).read_text("utf8")))
-    names = list(planned[0].values)
-    return Tables(_tidy(values, names), pd.DataFrame(failures, columns=[*names, "reason"]))
+            failures.append(point.values | json.loads(_failure(point, store).read_text("utf8")))
+    names = list(points[0].values)
+    return Tables(_table(values, [*names, *points[0].columns]), _table(failures, [*names, "reason"]))
 
 
-def _tidy(rows: list[dict], names: Sequence[str] = ()) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=[*names, *_COLUMNS]).astype({"value": float})
+def _table(rows: list[dict], columns: Sequence[str]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=list(columns))
+    return table.astype({"value": float}) if "value" in table else table
 
 
-def command(chapter: str, grid: Mapping[str, Sequence]) -> str:
-    """The command line that does a sweep."""
-    given = (f"-p {name}={','.join(map(str, values))}" for name, values in grid.items())
-    return " ".join(["splithistory sweep", chapter.removeprefix("book/"), *given])
+def numbers(folder: Path) -> pd.DataFrame:
+    """The numbers of a finished sweep, a row an execution: its parameters, then a column a number.
+
+    folder: with the table, such as a published one; what made it is in `attrs["command"]`. ValueError if it
+    is not what its manifest says.
+    """
+    command = checked_manifest(folder)["command"]
+    table = pd.read_parquet(Path(folder) / "values.parquet").query("kind == 'number'")
+    names = [name for name in table if name not in Execution.columns]
+    wide = table.pivot(index=names, columns="name", values="value")
+    rows = wide[table["name"].unique()].rename_axis(columns=None).reset_index()
+    rows.attrs["command"] = command
+    return rows
+
+
+def command(of: str, given: Mapping[str, Sequence]) -> str:
+    """The command line that does a sweep of a chapter, or of `--profile name`."""
+    values = (f"-p {name}={','.join(map(str, each))}" for name, each in given.items())
+    return " ".join(["splithistory sweep", of, *values])
 
 
 # --- a grid as people write it -----------------------------------------------------------------
 
 
-def read_grid(path: Path) -> tuple[str | None, dict[str, list]]:
-    """(chapter, if it says one, and grid) of a YAML file: `chapter: name` and `grid: {parameter: values}`.
+def read_grid(path: Path) -> tuple[dict[str, str], dict[str, list]]:
+    """({"chapter" or "profile": name}, if it says so, and grid) of a YAML file, with `grid: {name: values}`.
 
     ValueError, in one line, if it is anything else.
     """
@@ -195,9 +273,10 @@ def read_grid(path: Path) -> tuple[str | None, dict[str, list]]:
         raise ValueError(f"grid: cannot read {path}: {error}") from None
     if not isinstance(content, dict) or not isinstance(content.get("grid"), dict):
         raise ValueError(f"grid: given {path}, allowed a YAML file with `grid:` and below it name: [values]")
-    if unknown := set(content) - {"chapter", "grid"}:
-        raise ValueError(f"grid: given {unknown.pop()!r} in {path}, allowed chapter, grid")
-    return content.get("chapter"), {str(name): list(_listed(v)) for name, v in content["grid"].items()}
+    if unknown := set(content) - {"chapter", "profile", "grid"}:
+        raise ValueError(f"grid: given {min(map(str, unknown))} in {path}, allowed chapter, profile, grid")
+    of = {name: str(value) for name, value in content.items() if name != "grid"}
+    return of, {str(name): list(_listed(v)) for name, v in content["grid"].items()}
 
 
 def _listed(values) -> Iterator:
@@ -206,12 +285,12 @@ def _listed(values) -> Iterator:
 
 def spelled(texts: Sequence[str]) -> dict[str, list[str]]:
     """A grid as the command line has it: `name=value,value` each. ValueError: a name is missing or twice."""
-    grid: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for text in texts:
         name, equals, values = text.partition("=")
         if not (name and equals):
             raise ValueError(f"grid: given {text!r}, allowed name=value,value")
-        if name in grid:
+        if name in found:
             raise ValueError(f"{name}: given twice, allowed once, with all its values")
-        grid[name] = [value.strip() for value in values.split(",")] if values.strip() else []
-    return grid
+        found[name] = [value.strip() for value in values.split(",")] if values.strip() else []
+    return found

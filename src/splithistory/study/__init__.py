@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..information import shown
 from . import grid
-from .profiles import PROFILES, SIZES, Arm, Profile, measurement, models, profile_named
+from .profiles import PROFILES, SIZES, Arm, Profile, measurement, models, profile_named, settings, varied
 from .publishing import Weights, collect, publish, published, published_weights, results_root, so_far
 from .results import GOALS, GRADES, Study
 from .runs import Run, Worker
@@ -43,8 +43,10 @@ __all__ = [
     "published_weights",
     "results_root",
     "run",
+    "settings",
     "so_far",
     "to_do",
+    "varied",
 ]
 
 _ON_GPU = 8  # jobs side by side: the ensembles of four sizes, and measurements of what is trained

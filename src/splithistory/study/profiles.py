@@ -3,8 +3,8 @@
 A profile names sizes, seeds, arms and settings. Each of its models is a run, and so is each measurement.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..information import check_seed, shown
@@ -269,6 +269,46 @@ def profile_named(name: str) -> Profile:
     if not isinstance(name, str) or name not in PROFILES:
         raise ValueError(f"profile: given {shown(name)}, allowed are {', '.join(PROFILES)}")
     return PROFILES[name]
+
+
+# --- its settings ---------------------------------------------------------------------------------------
+
+
+def settings() -> dict[str, Any]:
+    """What `varied` can set, with defaults: of the world, and of training.
+
+    "rate" is of both trainings, "pretraining_rate" and "reinforcement_rate" of one.
+    """
+    world = {name: value for name, value in Recurrence().settings.items() if name != "alphabet"}
+    own = {name: asdict(_settings(name.capitalize())) for name in ("pretraining", "reinforcement")}
+    both = {name: value for name, value in own["pretraining"].items() if name in own["reinforcement"]}
+    found = world | both | {f"{stage}_{name}": value for stage in own for name, value in own[stage].items()}
+    return {name: value for name, value in found.items() if isinstance(value, bool | int | float | str)}
+
+
+def varied(profile: Profile, given: Mapping[str, Any]) -> Profile:
+    """The same profile in another world, or trained otherwise, at every size; what an arm sets stays.
+
+    given: by names in `settings`. ValueError: an unknown name, or no model can have such settings.
+    """
+    if unknown := given.keys() - settings().keys():
+        raise ValueError(f"settings: given {min(unknown)}, allowed are {', '.join(settings())}")
+    world = {name: value for name, value in given.items() if name in Recurrence().settings}
+    stages = ("pretraining_", "reinforcement_")
+    shared = {n: v for n, v in given.items() if n not in world and not n.startswith(stages)}
+    first, second = (
+        shared | {name.removeprefix(stage): value for name, value in given.items() if name.startswith(stage)}
+        for stage in stages
+    )
+    changed = replace(
+        profile,
+        world=profile.world | world,
+        pretraining=profile.pretraining | first,
+        reinforcement=profile.reinforcement | second,
+        by_size={size: (one | first, two | second) for size, (one, two) in profile.by_size.items()},
+    )
+    models(changed)
+    return changed
 
 
 # --- its models, as runs --------------------------------------------------------------------------------
