@@ -7,6 +7,8 @@ import random
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 from conftest import tiny_profile
 
 from splithistory import Recurrence, study
+from splithistory.study import store as store_module
 from splithistory.study.measuring import _histories
 from splithistory.study.profiles import EXACT, SAMPLED
 from splithistory.study.runs import Worker
@@ -228,3 +231,36 @@ def test_runs_share_an_ensemble_if_they_differ_in_seed_and_goal_only():
     other = study.jobs(replace(SEVERAL, arms={"exact": replace(EXACT, n_good=(2,))}))
     apart = {job.payload.ensemble for job in other if job.payload.kind == "reinforce"}
     assert not {run.ensemble for run in runs} & apart
+
+
+def test_two_studies_on_one_store_do_each_run_once(tmp_path, monkeypatch):
+    done = []
+
+    def do(self, runs, report, store):
+        for run in runs:
+            done.append(run.key)
+            time.sleep(0.01)
+            store.save(run.spec, seconds=1.0)
+
+    monkeypatch.setattr(Worker, "_do", do)
+    monkeypatch.setattr(store_module, "_PATIENCE", 1e-3)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: study.run(TINY, Store(tmp_path), quiet=True), range(2)))
+    assert sorted(done) == sorted(job.key for job in study.jobs(TINY))
+    assert not list(tmp_path.glob("*.lock")) and not list(tmp_path.glob(".*"))
+
+
+def test_a_run_that_another_process_is_at_is_waited_for_and_not_done_again(tmp_path, monkeypatch):
+    store, run, told = Store(tmp_path), study.jobs(TINY)[0].payload, []
+
+    def finished(share, text):
+        told.append(text)
+        store.save(run.spec, seconds=1.0)  # by the other process
+        stack.close()
+
+    monkeypatch.setattr(store_module, "_PATIENCE", 1e-3)
+    monkeypatch.setattr(type(run), "do", lambda *_: pytest.fail("done twice"))
+    with ExitStack() as stack:
+        stack.enter_context(store.alone([run.spec]))
+        Worker(tmp_path)([run], finished)
+    assert told == ["another process is at it"]

@@ -1,9 +1,13 @@
 """The store: whole or not at all, altered files detected, keys stable."""
 
+import errno
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from splithistory.study.store import (
     Store,
     checked_manifest,
     key,
+    locked,
     whole_folder,
     write_manifest,
     write_table,
@@ -153,29 +158,156 @@ def folder_of(path: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("call", range(1, 12))
-def test_whatever_system_call_fails_the_old_folder_or_the_new_one_is_there(tmp_path, monkeypatch, call):
-    place, made = folder_of(tmp_path / "run", "old"), []
+WATCHED = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir"}
 
-    def failing(function):
-        def wrapped(*args, **kwargs):
-            made.append(function.__name__)
-            if len(made) == call:
+
+def came_through(call: int, how: str, work, watched: Path) -> bool:
+    """Whether work is done by a child in which a system call on these files, and all after it, goes wrong.
+
+    how: "killed" (the child ends there, nothing is cleaned up) or "full" (they all fail).
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # this process has threads; the child needs none
+        child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    made, fsync = 0, os.fsync
+
+    def count(event: str, args) -> None:
+        nonlocal made
+        if event == "fsync" or (event in WATCHED and str(watched) in str(args[0])):
+            made += 1
+            if made >= call:
+                if how == "killed":
+                    os._exit(9)
                 raise OSError(28, "No space left on device")
-            return function(*args, **kwargs)
 
-        return wrapped
-
-    for owner, name in ((Path, "rename"), (Path, "write_text"), (os, "fsync"), (os, "open")):
-        monkeypatch.setattr(owner, name, failing(getattr(owner, name)))
     try:
-        with whole_folder(place) as folder:
-            (folder / "what").write_text("new")
-    except OSError:
+        signal.alarm(60)
+        os.fsync = lambda opened: count("fsync", ()) or fsync(opened)
+        sys.addaudithook(count)
+        work()
+        os._exit(0)
+    except BaseException:
+        os._exit(1)
+
+
+@pytest.mark.parametrize("how", ["killed", "full"])
+@pytest.mark.parametrize("what", ["save", "publish"])
+def test_whatever_system_call_goes_wrong_the_old_or_the_new_is_there_whole(tmp_path, monkeypatch, what, how):
+    monkeypatch.setattr(
+        store_module, "provenance", dict.fromkeys(("versions", "machine", "revision"), "").copy
+    )
+    store, place, came = Store(tmp_path / "store"), tmp_path / "published", []
+
+    def put(step: int) -> None:
+        tables = {"curves": pd.DataFrame({"step": [step]})}
+        if what == "save":
+            store.save(SPEC, weights={"w": np.full(3, float(step))}, tables=tables, seconds=1.0)
+        else:
+            store_module.publish_tables(place, tables, "the command")
+
+    def there() -> int:
+        if what == "save":
+            assert SPEC in store
+            assert store.weights(SPEC)["w"][0] == store.table(SPEC, "curves")["step"][0]
+            return store.table(SPEC, "curves")["step"][0]
+        store_module.recover(place)  # as `published` does
+        checked_manifest(place)
+        return pd.read_parquet(place / "curves.parquet")["step"][0]
+
+    for call in range(1, 100):
+        put(1)
+        came.append(came_through(call, how, lambda: put(2), tmp_path))
+        assert there() == 2 if came[-1] else there() in (1, 2), call
+        if came[-1]:
+            break
+    assert came[-1] and len(came) > 12  # so many calls there were, and the last child did them all
+    put(3)
+    left = {path.name for path in (store.root if what == "save" else tmp_path).iterdir()}
+    assert not [
+        name for name in left if store_module._OLD in name
+    ]  # what was taken away is not kept for ever
+
+
+def test_a_full_disk_is_an_error_that_says_where_and_leaves_nothing(tmp_path):
+    store, (soft, hard) = saved(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = sorted(store.root.rglob("*"))
+    for content in ({"weights": {"w": np.zeros(9999)}}, {"tables": {"t": pd.DataFrame({"x": range(9999)})}}):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+        try:
+            with pytest.raises(OSError, match=store.folder(SPEC).name):
+                store.save(SPEC, **content)
+            with pytest.raises(OSError, match="chapter.ipynb"):
+                write_whole(store.root / "chapter.ipynb", bytes(9999))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(store.root.rglob("*")) == before
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from splithistory.study.store import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_lock_keeps_others_out_and_ends_with_its_process_however_that_ends(tmp_path):
+    command = [sys.executable, "-c", HOLDS, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        assert store_module._try(tmp_path / ".run.lock") is None
+        holder.kill()
+    with locked(tmp_path / "run", waiting=lambda: pytest.fail("a dead process holds a lock")):
+        assert [path.name for path in tmp_path.iterdir()] == [".run.lock"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_made_under_a_lock_is_made_by_one_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "_PATIENCE", 1e-4)
+    (tmp_path / "count").write_text("0")
+
+    def count(_) -> None:
+        for _ in range(25):
+            with locked(tmp_path / "count"):
+                number = int((tmp_path / "count").read_text())
+                (tmp_path / "count").write_text(str(number + 1))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count, range(4)))
+    assert (tmp_path / "count").read_text() == "100"
+
+
+def test_a_file_system_without_locks_is_worked_on_without(tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(store_module.fcntl, "flock", none)
+    with locked(tmp_path / "run"), locked(tmp_path / "run"):
         pass
-    monkeypatch.undo()
-    found = (place / "what").read_text()
-    assert found == "new" if len(made) < call else found in ("old", "new")
+
+
+WRITES = """
+import sys
+import numpy as np
+from splithistory.study import store
+store.provenance = dict.fromkeys(("versions", "machine", "revision"), "").copy
+for i in range(400):
+    store.Store(sys.argv[1]).save({"kind": "pretrain"}, weights={"w": np.full(9, i)}, seconds=1.0)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_that_write_one_run_800_times_never_fail(tmp_path):
+    command = [sys.executable, "-c", WRITES, str(tmp_path)]
+    writers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [writer.communicate()[1] for writer in writers] == ["", ""]
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert Store(tmp_path).weights({"kind": "pretrain"})["w"][0] == 399
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_process_that_died_between_the_two_renames_loses_nothing(tmp_path):

@@ -11,7 +11,7 @@ import pandas as pd
 from .profiles import PROFILES, Model, Profile, measurement, models, profile_named
 from .results import GOALS, Study
 from .runs import Run
-from .store import Store, recover
+from .store import Store, locked, recover
 
 Weights = Mapping[str, tuple[Study, int]]  # published ones, by a run's key: where, and the model's number
 
@@ -164,6 +164,13 @@ def published_weights(names: Iterable[str] = PROFILES) -> Weights:
 def publish(name: str, store: Store, part: Profile | None = None) -> Path:
     """Merge what the store holds of a profile, or of a part, with what is published, and publish that."""
     profile, folder = profile_named(name), results_root() / name
+    with locked(folder):  # two that publish at once would each lose what the other merged
+        _merge(profile, folder, store, part)
+    return folder
+
+
+def _merge(profile: Profile, folder: Path, store: Store, part: Profile | None) -> None:
+    name = folder.name
     merged = collect(profile, store, published(name), part)
     rows = merged.models
     shared = (rows["seed"] == profile.seeds[0]) | ((rows["stage"] == "pretrained") & (rows["arm"] == ""))
@@ -172,4 +179,3 @@ def publish(name: str, store: Store, part: Profile | None = None) -> Path:
     shared &= rows["size"].isin(profile.weight_sizes or profile.sizes)
     weights = rows.loc[shared, "model"] if profile.publish_weights else ()
     merged.publish(folder, f"splithistory study --profile {name} --publish", weights=weights)
-    return folder

@@ -357,12 +357,14 @@ class Worker:
         self.root, self.checkpoint_every, self.device = Path(root), checkpoint_every, device
 
     def __call__(self, runs: Sequence[Run], report: Report) -> None:
+        store = Store(self.root)
+        with store.alone((run.spec for run in runs), lambda: report(0.0, "another process is at it")):
+            if left := [run for run in runs if run.spec not in store]:  # the others were done before
+                self._do(left, report, store)
+
+    def _do(self, runs: Sequence[Run], report: Report, store: Store) -> None:
         import torch
 
-        store = Store(self.root)
-        runs = [run for run in runs if run.spec not in store]  # the others were done before
-        if not runs:
-            return
         torch.set_num_threads(1)
         start = time.perf_counter()
         kept = self._checkpoints(store, runs)

@@ -16,20 +16,26 @@ import subprocess
 import time
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors.numpy import load, load_file, save, save_file
+from safetensors.numpy import load, load_file, save
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is locked there
+    fcntl = None  # type: ignore[assignment]
 
 STORE_VARIABLE = "SPLITHISTORY_STORE"
 DEVICE_VARIABLE = "SPLITHISTORY_DEVICE"  # where the models of a chapter train: cpu or cuda
 _MANIFEST = "manifest.json"
 _WEIGHTS = "weights.safetensors"
 _OLD, _STALE = ".old.", 3600  # in the name of what was taken away; seconds
+_LOCK, _PATIENCE = ".lock", 0.5  # end of a lock's name; seconds between two tries to get it
 _NAMED = ("seconds", "versions", "machine", "revision")  # in every run's manifest
 _VERSIONS = ("splithistory", "numpy", "torch", "scipy")
 
@@ -59,7 +65,9 @@ class Store:
             raise ValueError(f"store: {given}; allowed is a folder or a new path")
 
     def __contains__(self, spec: Mapping) -> bool:
-        return (self.folder(spec) / _MANIFEST).is_file()
+        if not (folder := self.folder(spec)).exists():
+            recover(folder)
+        return (folder / _MANIFEST).is_file()
 
     def folder(self, spec: Mapping) -> Path:
         """Where the run of this specification lies, or will."""
@@ -78,10 +86,21 @@ class Store:
         """
         with whole_folder(self.folder(spec)) as folder:
             if weights is not None:
-                save_file({k: np.ascontiguousarray(v) for k, v in weights.items()}, folder / _WEIGHTS)
+                content = save({k: np.ascontiguousarray(v) for k, v in weights.items()})
+                (folder / _WEIGHTS).write_bytes(content)  # save_file's own errors are no OSError
             for name, table in (tables or {}).items():
                 table.to_parquet(folder / f"{name}.parquet", index=False)
             write_manifest(folder, {"spec": dict(spec), "seconds": seconds, **(made or provenance())})
+
+    @contextmanager
+    def alone(self, specs: Iterable[Mapping], waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Be the only one who does these runs, in any process that sees the store; see `locked`."""
+        with ExitStack() as stack:
+            for folder in sorted(
+                {self.folder(spec) for spec in specs}
+            ):  # one order for all: nobody waits in a ring
+                stack.enter_context(locked(folder, waiting))
+            yield
 
     def manifest(self, spec: Mapping) -> dict:
         """The run's manifest, after checking that it is this run's and every file is what was written."""
@@ -163,14 +182,65 @@ class Checkpoints:
 
 def write_whole(place: Path, content: bytes) -> None:
     """Write a file so that after a crash it is there whole or not at all."""
+    _sweep(place)
     temporary = _beside(place)
     try:
-        temporary.write_bytes(content)
-        _to_disk(temporary)
-        temporary.rename(place)
-        _to_disk(place.parent)  # the new name too
+        with _naming(place):
+            temporary.write_bytes(content)
+            _to_disk(temporary)
+            temporary.rename(place)
+            _to_disk(place.parent)  # the new name too
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _naming(place: Path) -> Iterator[None]:
+    """A full disk is noticed by whoever writes, and does not say where: the error gets the place."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(place)) from error
+
+
+@contextmanager
+def locked(place: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Be the only one, of all processes and threads, who makes what belongs in a place.
+
+    waiting: called again and again while another is at it. The lock is the operating system's, on a file
+    beside the place: it ends with its process, however that ends, so a dead process never holds one.
+    """
+    file = place.with_name(f".{place.name}{_LOCK}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    while (held := _try(file)) is None:
+        waiting()
+        time.sleep(_PATIENCE)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)  # while it is held: whoever has it open will find out
+        os.close(held)
+
+
+def _try(file: Path) -> int | None:
+    """A descriptor that holds the lock on a file; None if another holds it, or has just taken it away."""
+    opened = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        if fcntl is not None:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(opened), os.stat(file)):
+            return opened
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError as error:
+        if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP):  # a file system that has no locks
+            return opened
+        os.close(opened)
+        raise
+    os.close(opened)
+    return None
 
 
 @contextmanager
@@ -184,9 +254,10 @@ def whole_folder(place: Path) -> Iterator[Path]:
     temporary = _beside(place)
     temporary.mkdir(parents=True)
     try:
-        yield temporary
-        _to_disk(*temporary.rglob("*"), temporary)
-        replace_folder(temporary, place)
+        with _naming(place):
+            yield temporary
+            _to_disk(*temporary.rglob("*"), temporary)
+            replace_folder(temporary, place)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -228,6 +299,9 @@ def _beside(place: Path) -> Path:
 
 def _sweep(place: Path) -> None:
     """Remove what processes that are gone left beside a place; what is young may be another machine's."""
+    olds = list(place.parent.glob(f".{place.name}{_OLD}*"))
+    for old in olds if place.exists() else ():  # nobody will put those back
+        shutil.rmtree(old, ignore_errors=True)
     for left in place.parent.glob(f".{place.name}.[0-9]*.*"):
         with suppress(OSError, ValueError):
             if time.time() - left.stat().st_mtime > _STALE and not _alive(int(left.name.split(".")[-2])):
