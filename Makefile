@@ -28,7 +28,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-book: $(STAMP)   ## execute every chapter, render _build/html (PROFILE=smoke FRESH=1 STORE=dir DEVICE=cuda)
+book: $(STAMP)   ## execute every chapter, render it to _build (PROFILE=smoke FRESH=1 STORE=dir DEVICE=cuda)
 	@$(BIN)/splithistory book $(BOOK_OPTIONS)
 
 test: $(STAMP)   ## the fast tests, and every chapter against its reference

@@ -79,19 +79,19 @@ def test_chapter_executes_lists_and_explains(small_book, monkeypatch, capsys):
 
 def test_book_passes_its_options_on(monkeypatch, capsys, tmp_path):
     calls = []
-    monkeypatch.setattr(book, "build", lambda given, **where: calls.append((given, where)) or "page")
+    monkeypatch.setattr(book, "build", lambda *given, **where: calls.append((*given, where)) or "page")
     options = ["-p", "seed", "3", "--profile", "smoke", "--fresh", "--store", str(tmp_path)]
     assert cli.main(["book", *options, "--device", "cuda"]) == 0
-    assert cli.main(["book"]) == 0
+    assert cli.main(["book", "-o", str(tmp_path / "out")]) == 0
     assert calls == [
-        ({"seed": "3", "profile": "smoke", "fresh": True}, {"store": tmp_path, "device": "cuda"}),
-        ({}, {"store": None, "device": None}),
+        ({"seed": "3", "profile": "smoke", "fresh": True}, None, {"store": tmp_path, "device": "cuda"}),
+        ({}, tmp_path / "out", {"store": None, "device": None}),
     ]
     assert capsys.readouterr().out == "page\npage\n"
 
 
 def test_a_failed_chapter_is_one_line_and_status_one(monkeypatch, capsys):
-    def fail(given, **_):
+    def fail(*_, **__):
         raise BookError("book/index: code cell 2: KeyError: 'x'")
 
     monkeypatch.setattr(book, "build", fail)

@@ -208,11 +208,16 @@ def _add_parameters(command: argparse.ArgumentParser) -> None:
 
 
 def _add_book(commands: Any) -> None:
-    text = "Execute every chapter with the parameters it knows, and render the book to _build/html."
+    text = (
+        "Execute every chapter with the parameters it knows, and render the book to _build/html, or with "
+        "parameters that change a chapter to _build/with/NAME=VALUE/html."
+    )
     command = commands.add_parser("book", help="execute and render the whole book", description=text)
     _add_parameters(command)
     command.add_argument("--profile", help="short for -p profile PROFILE")
     command.add_argument("--fresh", action="store_true", help="short for -p fresh true: train anew")
+    where = "folder to build in (default: _build of the book, or one of its own in it)"
+    command.add_argument("-o", "--output", type=_folder, metavar="DIR", help=where)
     command.add_argument("--store", type=Path, metavar="DIR", help="folder of the chapters' runs")
     command.add_argument(
         "--device", help="where chapters train: cpu, or cuda (default: $SPLITHISTORY_DEVICE)"
@@ -228,7 +233,8 @@ def _book(args: argparse.Namespace) -> None:
         given["profile"] = args.profile
     if args.fresh:
         given["fresh"] = True
-    print(os.path.relpath(book.build(given, store=args.store, device=args.device)))
+    page = book.build(given, args.output, store=args.store, device=args.device)
+    print(os.path.relpath(page))
 
 
 # --- claims ------------------------------------------------------------------------------------

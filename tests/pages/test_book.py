@@ -44,6 +44,24 @@ def test_store_and_device_are_handed_to_the_chapters_and_to_nobody_after_them(
     assert os.environ[STORE_VARIABLE] == "own" and DEVICE_VARIABLE not in os.environ
 
 
+@pytest.mark.parametrize(
+    ("given", "folder"),
+    [
+        ({}, "_build"),
+        ({"seed": "0", "steps": 2}, "_build"),  # what they are anyway
+        ({"steps": "3"}, "_build/with/steps=3"),
+        ({"size": 4, "label": "../a b", "seed": 0}, "_build/with/label=.._a_b,size=4"),
+    ],
+)
+def test_a_book_with_other_parameters_has_a_folder_of_its_own(given, folder, small_book, monkeypatch):
+    stages = []
+    monkeypatch.setattr(book, "_stage", lambda _, stage, root: stages.append(stage))
+    monkeypatch.setattr(book, "_render", lambda stage: stage)
+    with pytest.raises(BookError, match="no page was rendered"):
+        book.build(given, root=small_book)
+    assert stages == [small_book / folder / "stage"]
+
+
 @pytest.mark.slow
 def test_book_stays_whole_when_a_later_build_fails(small_book, tmp_path):
     build = tmp_path / "_build"

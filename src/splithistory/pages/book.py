@@ -35,8 +35,9 @@ def build(
     Returns the path of the book's first page, `folder/html/index.html`.
 
     given: parameters; each chapter gets those that it knows. folder: to work in, `stage` (executed chapters)
-    and `html` (the book); `_build` beside the table of contents if left out. store: where the chapters find
-    and keep runs; with `fresh` and no store of yours they get an empty one, `folder/store`: the first chapter
+    and `html` (the book); if left out, `_build` beside the table of contents, and with parameters that change
+    a chapter `_build/with/name=value`, so that the book as published stays where it is. store: where the
+    chapters find and keep runs; with `fresh` and no store of yours they get an empty one, `folder/store`: the first chapter
     trains, the others find its runs. device: where they train, "cpu" or "cuda". root: the folder that holds
     the book; found from the working directory if left out.
 
@@ -44,9 +45,9 @@ def build(
     stderr, or a page does not render without a warning.
     """
     root = root or project_root()
-    folder = root / "_build" if folder is None else Path(folder)
     plan = _plan(given, root)
     _check_device(device)
+    folder = _own_folder(plan, root) if folder is None else Path(folder)
     if store is None and any(values.get("fresh") for values in plan.values()):
         store = folder / "store"
         shutil.rmtree(store, ignore_errors=True)
@@ -70,14 +71,25 @@ def _check_device(device: str | None) -> None:
 
 
 def _plan(given: Mapping[str, Any], root: Path) -> dict[str, dict[str, Any]]:
-    """For each chapter the given parameters that it knows, all checked."""
+    """For each chapter the given parameters that it knows, all checked, where they differ from its own."""
     known = {chapter: parameters(load(chapter, root)) for chapter in chapters(root)}
     everything = {name: parameter for own in known.values() for name, parameter in own.items()}
     check(everything, given, "any chapter")
-    return {
+    checked = {
         chapter: check(own, {name: value for name, value in given.items() if name in own}, chapter)
         for chapter, own in known.items()
     }
+    return {
+        chapter: {name: value for name, value in values.items() if value != known[chapter][name].default}
+        for chapter, values in checked.items()
+    }
+
+
+def _own_folder(plan: Mapping[str, Mapping[str, Any]], root: Path) -> Path:
+    """Where a book is built if nobody says: one with other parameters never over the published one."""
+    changed = {name: value for values in plan.values() for name, value in values.items()}
+    name = ",".join(re.sub(r"[^\w.+=-]", "_", f"{name}={changed[name]}") for name in sorted(changed))
+    return root / "_build" / "with" / name if name else root / "_build"
 
 
 def _stage(plan: Mapping[str, Mapping[str, Any]], stage: Path, root: Path) -> None:
