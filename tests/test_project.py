@@ -35,7 +35,8 @@ study.publishing study.selfreports
 study.suspects
 study
 pages.tables
-pages.agents pages.figures pages.findings pages.chapters pages.exact pages.plotted pages.machine
+pages.agents pages.figures pages.findings pages.chapters pages.exact pages.plotted pages.machine \
+pages.rendering
 pages.comparison
 pages.book pages.sweeps pages.validation
 pages.claims.effects
@@ -187,7 +188,7 @@ def test_automation_runs_but_never_writes_references():
 def texts():
     """All files of the repository that people wrote; other hidden folders are caches."""
     skipped = {"_build", "__pycache__", "mathjax", "results", "splithistory.egg-info"}
-    written = {".py", ".md", ".yml", ".toml", ".lock", ".cff", ".bib", ".css", ".mplstyle", ".ipynb", ""}
+    written = {".py", ".md", ".yml", ".toml", ".lock", ".cff", ".bib", ".css", ".js", ".mplstyle", ".ipynb", ""}
     for folder, folders, files in os.walk(ROOT):
         hidden = {name for name in folders if name.startswith(".")} - {".ci", ".github"}
         folders[:] = set(folders) - skipped - hidden

@@ -1,21 +1,18 @@
 """The rendered pages in a real browser with the network cut off: a small book, and the real one
 on models that it trains itself."""
 
-import http.server
 import re
-import shutil
-import threading
-from contextlib import contextmanager
-from functools import partial
+import sys
 
 import pytest
 from conftest import ROOT, copy_small_book
 
 from splithistory.pages import book, chapters
 
-pytestmark = pytest.mark.slow
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import pages
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -34,32 +31,10 @@ def real(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    if BROWSER is None:
-        pytest.skip("no chromium is installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+    if pages.BROWSER is None:
+        pytest.skip(pages.NO_BROWSER)
+    with pages.started() as chromium:
         yield chromium
-        chromium.close()
-
-
-@contextmanager
-def served(html):
-    """The address of a folder of pages: over file:// browsers refuse fonts."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=html)) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def watch(page, site: str) -> list[str]:
@@ -94,6 +69,16 @@ def check_page(browser, site: str, name: str) -> None:
     page.close()
 
 
+def check_form(browser, site: str, name: str, form: str) -> None:
+    """Nothing is cut without a sign, every number at a tick can be read, axe-core objects to nothing."""
+    page = pages.opened(browser, f"{site}/{name}.html", form)
+    seen = pages.look(page)
+    wrong = [*seen["equations"], *seen["tables"], *seen["code"], *seen["head"], *pages.violations(page)]
+    wrong += [size for drawing in seen["drawings"] for size in pages.tick_sizes(*drawing) if size < 9]
+    assert not wrong and not seen["wide"], f"{name}, {form}: {wrong or 'wider than the screen'}"
+    page.close()
+
+
 def check_links(html) -> None:
     for page in [html / "index.html", *html.glob("book/**/*.html")]:
         for target in re.findall(r'(?:href|src)="([^"#?]+)', page.read_text("utf8")):
@@ -102,13 +87,27 @@ def check_links(html) -> None:
 
 
 def test_pages_are_clean_with_the_network_cut_off(small, browser):
-    with served(small) as site:
+    with pages.served(small) as site:
         for name in ["index", "book/index", "book/part/second", "book/part/plain"]:
             check_page(browser, site, name)
 
 
+@pytest.mark.parametrize("form", pages.FORMS)
+def test_small_pages_can_be_read_in_every_form(small, browser, form):
+    with pages.served(small) as site:
+        for name in ["book/index", "book/part/second", "book/part/plain"]:
+            check_form(browser, site, name, form)
+
+
+@pytest.mark.parametrize("form", pages.FORMS)
+def test_real_pages_can_be_read_in_every_form(real, browser, form):
+    with pages.served(real) as site:
+        for name in chapters.pages(ROOT):
+            check_form(browser, site, name, form)
+
+
 def test_mathematics_figures_and_downloads(small, browser):
-    with served(small) as site:
+    with pages.served(small) as site:
         page = browser.new_page()
         page.goto(f"{site}/book/part/second.html", wait_until="networkidle")
         assert page.locator("article mjx-container svg").count() == 1
@@ -137,6 +136,6 @@ def test_every_chapter_runs_on_models_that_the_book_trains_itself(real):
 
 
 def test_the_real_pages_are_clean_with_the_network_cut_off(real, browser):
-    with served(real) as site:
+    with pages.served(real) as site:
         for name in chapters.pages(ROOT):
             check_page(browser, site, name)

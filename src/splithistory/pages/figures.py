@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.lines import Line2D
 
 from ..information import implied_op
@@ -23,7 +24,10 @@ _SHADE = {"op_success_rate": 1, "op_within_success": 0.6, "op_within_failure": 0
 
 def use_house_style() -> None:
     """Apply the style file; in a notebook, figures become SVG (the same bytes every time), tables ours."""
-    plt.style.use(Path(__file__).with_name("house.mplstyle"))
+    here = Path(__file__).parent
+    for font in sorted(here.glob("fonts/*.ttf")):
+        font_manager.fontManager.addfont(font)
+    plt.style.use(here / "house.mplstyle")
     use_house_tables()
     try:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
@@ -258,25 +262,24 @@ def _future(ax, title, past, other_past, action, outcome) -> None:
     ax.set(xlim=(0, 10), ylim=(0, 5.4), xticks=[], yticks=[], title=title)
     ax.grid(False)
     ax.spines[:].set_visible(False)
-    _box(ax, 1.7, 1.2, past, "#eef1f4")
-    _box(ax, 8.3, 1.2, outcome, "#fbe9dc")
-    _box(ax, 6.4, 3.9, action, "#e2eef7")
+    before, after = _box(ax, 1.7, 1.2, past, "#eef1f4"), _box(ax, 8.3, 1.2, outcome, "#fbe9dc")
+    chosen, seen = _box(ax, 6.4, 3.9, action, "#e2eef7"), before
     if other_past:
-        _box(ax, 1.7, 3.9, other_past, "#eef1f4")
-        _arrow(ax, (3.15, 3.9), (5.15, 3.9), "policy", (4.1, 4.35))
-    else:
-        _arrow(ax, (2.0, 1.8), (5.1, 3.6), "policy", (3.0, 3.0))
-    _arrow(ax, (3.15, 1.2), (6.85, 1.2), "world", (5.0, 0.75))
-    _arrow(ax, (6.9, 3.4), (8.1, 1.8), "", (0, 0))
+        seen = _box(ax, 1.7, 3.9, other_past, "#eef1f4")
+    _arrow(ax, seen, chosen, "policy", (4.1, 4.35) if other_past else (3.3, 3.0))
+    _arrow(ax, before, after, "world", (5.0, 0.75))
+    _arrow(ax, chosen, after, "", (0, 0))
 
 
-def _box(ax, x, y, text, colour) -> None:
+def _box(ax, x, y, text, colour):
     style = {"boxstyle": "round,pad=0.45", "facecolor": colour, "edgecolor": FAINT, "linewidth": 0.8}
-    ax.text(x, y, text, ha="center", va="center", bbox=style, fontsize=10.5)
+    return ax.text(x, y, text, ha="center", va="center", bbox=style, fontsize=10.5)
 
 
 def _arrow(ax, start, end, label, at) -> None:
-    ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.1})
+    ends = {"patchA": start.get_bbox_patch(), "patchB": end.get_bbox_patch(), "shrinkA": 3, "shrinkB": 3}
+    look = {"arrowstyle": "-|>", "color": INK, "linewidth": 1.1}
+    ax.annotate("", end.get_position(), start.get_position(), arrowprops=look | ends)
     ax.text(*at, label, ha="center", va="center", color=INK, fontsize=10, style="italic")
 
 

@@ -1,0 +1,174 @@
+"""How the rendered book looks and behaves in a real browser with the network cut off, as a table.
+
+    python benchmarks/pages.py [folder of the pages, _build/html if left out]
+
+The tests of the rendered pages hold what this measures.
+"""
+
+import argparse
+import http.server
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from statistics import median
+from urllib.parse import urlparse
+
+from tqdm import tqdm
+
+from splithistory.pages import rendering
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+NO_BROWSER = "no Chromium here: `apt-get install chromium` (or Google Chrome) brings one"
+FORMS = {
+    "desk, light": ("light", 1280, 900),
+    "desk, dark": ("dark", 1280, 900),
+    "phone, light": ("light", 390, 844),
+    "phone, dark": ("dark", 390, 844),
+}
+LOOK = Path(__file__).with_suffix(".js").read_text("utf8")
+# The glyphs of mathematics are hidden from assistive tools (the words beside them are not): axe is many times
+# as fast when they are gone.
+AXE = """async () => {
+    document.querySelectorAll("mjx-container > svg[aria-hidden=true] > *").forEach(e => e.remove());
+    return (await axe.run(document, {resultTypes: ["violations"]}))
+    .violations.flatMap(rule => rule.nodes.map(node => `${rule.id}: ${node.target.join(" ")}`));
+}"""
+
+
+@contextmanager
+def served(html: Path) -> Iterator[str]:
+    """The address of a folder of pages: over file:// browsers refuse fonts."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=html)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def started():
+    """Chromium, ended afterwards."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+def opened(browser, address: str, form: str):
+    """A page in one of FORMS, at rest: mathematics set, everything loaded, nothing from elsewhere."""
+    scheme, width, height = FORMS[form]
+    page = browser.new_page(
+        viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    host = urlparse(address).netloc
+    page.route("**/*", lambda r: r.continue_() if urlparse(r.request.url).netloc in (host, "") else r.abort())
+    page.goto(address, wait_until="networkidle")
+    page.evaluate("window.MathJax?.startup?.promise")
+    page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))")  # equations fit
+    return page
+
+
+def violations(page) -> list[str]:
+    """What axe-core objects to on an open page, a line a node."""
+    page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text("utf8"))
+    return page.evaluate(AXE)
+
+
+def look(page) -> dict:
+    """What pages.js sees on an open page."""
+    return page.evaluate(LOOK)
+
+
+def tick_sizes(drawing: str, width: float) -> list[float]:
+    """Heights in pixels of the numbers at the ticks of a Matplotlib figure that is shown so wide."""
+    scale = width / float(re.search(r'viewBox="0 0 ([\d.]+)', drawing)[1])
+    return [scale * size for size in rendering.tick_sizes(drawing)]
+
+
+def weigh(browser, address: str) -> tuple[float, float]:
+    """(megabytes that a page loads beside MathJax, seconds until it has loaded) over loopback."""
+    page, sizes = browser.new_page(), []
+
+    def count(response):
+        if "mathjax" not in response.url:
+            sizes.append(len(response.body()))
+
+    page.on("response", count)
+    start = time.perf_counter()
+    page.goto(address, wait_until="load")
+    seconds = time.perf_counter() - start
+    page.wait_for_load_state("networkidle")
+    page.close()
+    return sum(sizes) / 1e6, seconds
+
+
+def measure(html: Path, forms=FORMS, axe: bool = True) -> list[dict]:
+    """A row for each page in each form."""
+    rows = []
+    names = sorted(str(p.relative_to(html).with_suffix("")) for p in html.glob("book/**/*.html"))
+    with served(html) as site, started() as browser:
+        for name in tqdm(names, disable=None):
+            megabytes, seconds = weigh(browser, f"{site}/{name}.html")
+            for form in forms:
+                page = opened(browser, f"{site}/{name}.html", form)
+                row = look(page) | {"page": name, "form": form, "megabytes": megabytes, "seconds": seconds}
+                row["ticks"] = [size for shown in row.pop("drawings") for size in tick_sizes(*shown)]
+                row["axe"] = violations(page) if axe else []
+                rows.append(row)
+                page.close()
+    return rows
+
+
+def report(rows: list[dict], details: bool) -> None:
+    """The table, and with details each thing that was found."""
+    forms = list(dict.fromkeys(row["form"] for row in rows))
+    lines = {
+        "display equations cut": lambda of: sum(len(r["equations"]) for r in of),
+        "tables cut without a sign": lambda of: sum(len(r["tables"]) for r in of),
+        "code cut without a sign": lambda of: sum(len(r["code"]) for r in of),
+        "pages wider than the screen": lambda of: sum(r["wide"] for r in of),
+        "axe violations": lambda of: sum(len(r["axe"]) for r in of),
+        "least tick text, px": lambda of: round(min((t for r in of for t in r["ticks"]), default=0), 1),
+        "median tick text, px": lambda of: round(median([t for r in of for t in r["ticks"]] or [0]), 1),
+        "longest page, screens": lambda of: round(max(r["screens"] for r in of), 1),
+        "greatest share of code": lambda of: f"{max(r['code_share'] for r in of):.0%}",
+        "furthest first figure, px": lambda of: round(max(r["first_figure"] or 0 for r in of)),
+        "head lacks": lambda of: sum(len(r["head"]) for r in of),
+        "median weight, MB": lambda of: round(median(r["megabytes"] for r in of), 2),
+        "median load, s": lambda of: round(median(r["seconds"] for r in of), 2),
+    }
+    print(f"{'':30}" + "".join(f"{form:>15}" for form in forms))
+    for line, value in lines.items():
+        print(f"{line:30}" + "".join(f"{value([r for r in rows if r['form'] == f])!s:>15}" for f in forms))
+    for row in rows if details else ():
+        for kind in ("equations", "tables", "code", "head", "axe"):
+            for what in row[kind]:
+                print(f"{row['page']}, {row['form']}: {kind}: {what}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="The rendered book in a real browser, as a table.")
+    parser.add_argument("html", nargs="?", default="_build/html", type=Path, help="folder of the pages")
+    parser.add_argument("--form", action="append", choices=FORMS, help="only this form (can be repeated)")
+    parser.add_argument("--no-axe", action="store_true", help="leave axe-core out")
+    parser.add_argument("--details", action="store_true", help="name each thing that was found")
+    given = parser.parse_args()
+    if BROWSER is None:
+        parser.exit(2, NO_BROWSER + "\n")
+    report(measure(given.html, given.form or FORMS, not given.no_axe), given.details)

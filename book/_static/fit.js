@@ -1,0 +1,92 @@
+// What is wider than its box: equations break at their signs, then shrink; the rest scrolls and says so.
+"use strict";
+(() => {
+  const BOXES = ".bd-article pre, .bd-article .scrolls, .bd-article mjx-container[display=true]";
+  const LEAST = 0.6; // an equation does not get smaller than this; what is wider still scrolls
+  const named = box => (box.matches("pre") ? "Code" : box.querySelector("table") ? "Table" :
+    box.querySelector("figure, svg, img") && !box.matches("mjx-container") ? "Figure" : "Equation");
+
+  // Only a box that scrolls is a stop of the keyboard.
+  function sign(box) {
+    const over = box.scrollWidth > box.clientWidth + 1;
+    box.classList.toggle("more", over);
+    if (over === box.hasAttribute("data-over")) return;
+    if (over && !box.matches("mjx-container")) box.setAttribute("role", "group");
+    if (over) box.setAttribute("aria-label", `${named(box)}, scrolls sideways`);
+    else for (const name of ["role", "aria-label"]) box.removeAttribute(name);
+    box.toggleAttribute("data-over", over);
+    box.tabIndex = over ? 0 : -1;
+  }
+
+  // TeX in parts, each but the first beginning with a sign that stands in no bracket.
+  function parts(tex) {
+    const found = [""];
+    let depth = 0;
+    for (const token of tex.split(/(\\(?:[a-zA-Z]+|.)|[{}()[\]=+]|(?<![\^_{(=]\s*)-)/)) {
+      if (/^(\\?[{([]|\\left|\\lvert|\\lfloor)$/.test(token)) depth++;
+      if (/^(\\?[})\]]|\\right|\\rvert|\\rfloor)$/.test(token)) depth--;
+      const sign = /^([=+-]|\\(le|leq|ge|geq|approx|to|mapsto|Rightarrow|propto|qquad|cdot))$/.test(token);
+      if (sign && depth === 0 && found.at(-1).trim()) found.push("");
+      found[found.length - 1] += token;
+    }
+    return found;
+  }
+
+  const drawn = (tex, display) => MathJax.tex2svg(tex, { display }).querySelector("svg");
+  const wide = svg => svg.getBoundingClientRect().width;
+
+  // The same equation in lines of so many pixels, as many parts in each as it takes.
+  function inLines(tex, room, put) {
+    const rows = [];
+    for (const part of parts(tex)) {
+      const longer = `${rows.at(-1) ?? ""}${part}`;
+      if (rows.length && wide(put(drawn(`${rows.length > 1 ? "\\quad " : ""}${longer}`, true))) <= room)
+        rows[rows.length - 1] = longer;
+      else rows.push(part);
+    }
+    const svg = drawn(`\\begin{aligned}&${rows.join("\\\\&\\quad ")}\\end{aligned}`, true);
+    return svg.querySelector("[data-mml-node=merror]") ? null : svg;
+  }
+
+  const tex = new WeakMap(), whole = new WeakMap();
+  function fit(box) {
+    if (!whole.has(box)) whole.set(box, box.querySelector("svg"));
+    const put = svg => (box.querySelector("svg").replaceWith(svg), svg);
+    box.style.fontSize = "";
+    put(whole.get(box));
+    const room = box.hasAttribute("display") ? box.clientWidth : block(box).clientWidth;
+    const source = tex.get(box);
+    if (wide(whole.get(box)) > room && source && !source.includes("\\begin"))
+      put(inLines(source, room, put) ?? whole.get(box));
+    const over = wide(box.querySelector("svg"));
+    if (over > room) box.style.fontSize = `${Math.max(LEAST, (0.99 * room) / over) * 100}%`;
+  }
+  function block(box) {
+    do box = box.parentElement; while (getComputedStyle(box).display.startsWith("inline"));
+    return box;
+  }
+
+  addEventListener("load", async () => {
+    await window.MathJax?.startup?.promise;
+    for (const item of window.MathJax?.startup?.document?.math ?? []) tex.set(item.typesetRoot, item.math);
+    const widths = new WeakMap();
+    const watch = new ResizeObserver(entries => entries.forEach(({ target }) => {
+      if (widths.get(target) === target.clientWidth) return;
+      widths.set(target, target.clientWidth);
+      if (target.matches("mjx-container")) fit(target);
+      sign(target);
+    }));
+    document.querySelectorAll(BOXES).forEach(box => watch.observe(box));
+    const inside = ".bd-article mjx-container:not([display]):not(.scrolls *)";
+    const all = () => document.querySelectorAll(inside).forEach(box => {
+      const room = block(box).clientWidth;
+      if (whole.has(box) || box.offsetWidth > room) fit(box);
+    });
+    let before = 0;
+    new ResizeObserver(([{ target }]) => {
+      if (target.clientWidth !== before) all();
+      before = target.clientWidth;
+    }).observe(document.querySelector("article"));
+    document.documentElement.dataset.fitted = "yes";
+  });
+})();

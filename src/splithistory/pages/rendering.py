@@ -1,0 +1,184 @@
+"""What the theme leaves undone on the rendered pages: a Sphinx extension that finishes each of them.
+
+Names for assistive tools, boxes for what may be wider than a phone, figures whose text is text, words for
+search engines, an index of words instead of TeX and code.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from bs4 import BeautifulSoup
+
+NOT_INDEXED = ("literal_block", "math", "math_block", "raw")
+SCREEN_SCHEME = 'matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"'
+
+
+def setup(app) -> dict[str, Any]:
+    """Sphinx calls this: pages are finished when all are written."""
+    app.connect("builder-inited", _index_words)
+    app.connect("build-finished", _finish)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _index_words(app) -> None:
+    """The search finds words: TeX and code are left out of its index."""
+    index_page = getattr(app.builder, "index_page", None)
+    if index_page is None:
+        return
+
+    def index_words(name, doctree, title) -> None:
+        words = doctree.deepcopy()
+        for node in [n for n in words.findall() if n.tagname in NOT_INDEXED]:
+            node.parent.remove(node)
+        index_page(name, words, title)
+
+    app.builder.index_page = index_words
+
+
+def _finish(app, error) -> None:
+    if error is None and app.builder.format == "html":
+        mend(Path(app.outdir), title=app.config.project, site=app.config.html_baseurl)
+
+
+def mend(html: Path, *, title: str, site: str = "") -> None:
+    """Finish every page in a folder of rendered ones.
+
+    title: of the book. site: the address that it is published at, for links that must be whole.
+    """
+    for path in sorted(html.rglob("*.html")):
+        if "_static" not in path.parts:
+            page = path.relative_to(html).as_posix()
+            path.write_text(mended(path.read_text("utf8"), page, html, title=title, site=site), "utf8")
+    search = html / "_static/searchtools.js"
+    if search.is_file():  # what it shows of a page: words, too
+        text = search.read_text("utf8")
+        search.write_text(text.replace('".headerlink",', '".headerlink", ".math", "pre", "summary",'), "utf8")
+
+
+def mended(text: str, page: str, html: Path, *, title: str, site: str) -> str:
+    """One page, finished. page: its path in the folder html."""
+    soup = BeautifulSoup(text, "html.parser")
+    _head(soup, page, title, site)
+    _names(soup)
+    _tables(soup)
+    drawings = _figures(soup, html / page)
+    done = str(soup)
+    for mark, drawing in drawings.items():
+        done = done.replace(mark, drawing)
+    return done
+
+
+def _head(soup: BeautifulSoup, page: str, title: str, site: str) -> None:
+    """What search engines and other sites show of a page; no script or preload that it can do without."""
+    head = soup.head
+    if head is None or head.title is None:
+        return
+    for twice in head.find_all("meta", {"name": "viewport"})[1:]:
+        twice.decompose()
+    for unused in [*head.find_all("script", src=re.compile("fontawesome"))]:
+        unused.decompose()  # draws what the style sheet draws already, and weighs more than all else together
+    for script in head.find_all("script", string=re.compile("dataset.theme")):
+        scheme = f'localStorage.getItem("theme") || ({SCREEN_SCHEME})'
+        script.string = re.sub(r'localStorage.getItem\("theme"\) \|\| "\w*"', scheme, str(script.string))
+    up = "../" * page.count("/")
+    about = _about(soup) or title
+    said = {
+        "og:type": "article",
+        "og:site_name": title,
+        "og:title": head.title.get_text().strip(),
+        "og:description": about,
+        "og:image": (site or up) + "_static/card.png",
+        "og:url": site + page if site else "",
+    }
+    head.append(soup.new_tag("meta", attrs={"name": "description", "content": about}))
+    head.append(soup.new_tag("meta", attrs={"name": "twitter:card", "content": "summary_large_image"}))
+    for name, content in said.items():
+        if content:
+            head.append(soup.new_tag("meta", attrs={"property": name, "content": content}))
+    if not head.find("link", rel="canonical"):
+        head.append(soup.new_tag("link", attrs={"rel": "canonical", "href": page.rsplit("/", 1)[-1]}))
+    if not head.find("link", rel=re.compile("icon")):
+        icon = {"rel": "icon", "type": "image/svg+xml", "href": f"{up}_static/favicon.svg"}
+        head.append(soup.new_tag("link", attrs=icon))
+
+
+def _about(soup: BeautifulSoup) -> str:
+    """The first sentences of a page, about 160 letters of them."""
+    first = soup.select_one("article section > p")
+    words = " ".join(re.sub(r"\\\(.*?\\\)", "", first.get_text()).split()) if first else ""
+    return words if len(words) <= 170 else words[:160].rsplit(" ", 1)[0] + " …"
+
+
+def _names(soup: BeautifulSoup) -> None:
+    """Roles and names as those who hear a page need them."""
+    for summary in soup.select("details > summary[aria-label]"):
+        del summary["aria-label"]  # it named something else than can be read there
+    for sidebar in soup.select("div.bd-sidebar-primary"):
+        sidebar["role"], sidebar["aria-label"] = "complementary", "The book"
+    for entry in soup.select("[role=doc-biblioentry]"):
+        entry["role"] = "listitem"
+    for nest in soup.select("[role=doc-bibliography], .citation-list[role]"):
+        nest["role"] = "list"
+    for button in soup.select("button[title]:not([aria-label])"):
+        if not button.get_text(strip=True):
+            button["aria-label"] = button["title"]
+
+
+def _tables(soup: BeautifulSoup) -> None:
+    """Tables in boxes that scroll; a corner above names of rows is no header."""
+    for table in soup.select("article table"):
+        for cell in table.select("th"):
+            if not cell.get_text(strip=True) and not cell.find("img"):
+                cell.name = "td"
+        if table.find_parent(class_="scrolls") is None:
+            table.wrap(soup.new_tag("div", attrs={"class": "scrolls"}))
+
+
+def _figures(soup: BeautifulSoup, path: Path) -> dict[str, str]:
+    """SVG figures become part of their page: their words can be found and have its font. {mark: drawing}"""
+    drawings = {}
+    for number, image in enumerate(soup.select("article img[src$='.svg']")):
+        source = (path.parent / str(image["src"])).resolve()
+        if image.find_parent("figure") is None or not source.is_file():
+            continue
+        mark = f"<!--figure {number}-->"
+        drawings[mark] = drawing(source.read_text("utf8"), str(image.get("alt", "")), f"f{number}")
+        box = soup.new_tag("div", attrs={"class": "scrolls drawing"})
+        box.append(BeautifulSoup(mark, "html.parser"))
+        image.replace_with(box)
+    return drawings
+
+
+LEAST_TICK = 9.2  # pixels; on a phone, figures scroll rather than show smaller numbers
+
+
+def drawing(svg: str, alt: str, prefix: str) -> str:
+    """A Matplotlib figure as an element of a page, with a name, as wide as its numbers can be read.
+
+    alt: what it shows, in words. prefix: for its identifiers, which must be the only ones of the page.
+    """
+    body = re.sub(r"^.*?(?=<svg)|<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.S)
+    body = re.sub(r'\bid="([A-Za-z]+\w*?)_\d+"', r'class="\1"', body)  # matplotlib numbers all groups alike
+    body = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{prefix}-", body)
+    (box,) = re.findall(r'viewBox="([^"]*)"', body)[:1]
+    wide = float(box.split()[2])
+    least = min(tick_sizes(body), default=LEAST_TICK)
+    named = BeautifulSoup("", "html.parser").new_tag("svg", attrs={
+        "role": "img", "aria-label": alt, "viewBox": box,
+        "style": f"width: {wide * 4 / 3:.0f}px; min-width: {min(4 / 3, LEAST_TICK / least) * wide:.0f}px",
+        "xmlns": "http://www.w3.org/2000/svg", "xmlns:xlink": "http://www.w3.org/1999/xlink",
+    })  # fmt: skip
+    return re.sub(r"<svg\b[^>]*>", lambda _: str(named).removesuffix("</svg>"), body, count=1)
+
+
+def tick_sizes(svg: str) -> list[float]:
+    """Sizes of the text at the ticks of a Matplotlib figure, in its own units."""
+    sizes = []
+    for tick in re.findall(
+        r'="[xy]tick(?:_\d+)?">(.*?)(?=<g (?:id|class)="(?:[xy]tick|matplotlib|patch))', svg, re.S
+    ):
+        found = re.search(r"font(?:-size)?: (?:[a-z0-9]+ )*([\d.]+)px|scale\(([\d.]+) -", tick)
+        if found:
+            sizes.append(float(found[1]) if found[1] else 100 * float(found[2]))
+    return sizes

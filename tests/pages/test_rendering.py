@@ -1,0 +1,112 @@
+"""Finishing the rendered pages: what assistive tools, search engines and a phone need, on a small page."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+import io
+
+import matplotlib.pyplot as plt
+import pytest
+from bs4 import BeautifulSoup
+from docutils import nodes
+from docutils.core import publish_doctree
+
+from splithistory.pages import figures, rendering
+
+PAGE = """<!DOCTYPE html><html><head><title>Impact</title>
+<meta name="viewport" content="a"/><meta name="viewport" content="b"/>
+<script src="_static/vendor/fontawesome/js/all.min.js"></script>
+<script>document.documentElement.dataset.theme = localStorage.getItem("theme") || "auto";</script></head>
+<body>
+<article><section><p>Optimization of \\(F\\) is <em>narrowing</em>. {filler}</p>
+<details><summary aria-label="Toggle">Show code</summary></details>
+<table><thead><tr><th></th><th>Op</th></tr></thead><tbody><tr><th>18k</th><td>0.1</td></tr></tbody></table>
+<div role="list"><div role="doc-biblioentry">A book</div></div>
+<figure><img alt="A &lt; B" src="../_images/a.svg"/></figure></section></article></body></html>"""
+
+
+@pytest.fixture
+def drawn():
+    """A small figure of the house, as SVG."""
+    with plt.rc_context():
+        figures.use_house_style()
+        fig, ax = plt.subplots(figsize=(7, 2))
+        ax.plot([0, 1], [0, 1])
+        ax.set(xlabel="success rate")
+        text = io.StringIO()
+        fig.savefig(text, format="svg", metadata={"Date": None})
+        plt.close(fig)
+        return text.getvalue()
+
+
+@pytest.fixture
+def page(tmp_path, drawn):
+    """That page, finished and parsed, and its text."""
+    (tmp_path / "_images").mkdir()
+    (tmp_path / "_images/a.svg").write_text(drawn, "utf8")
+    text = PAGE.replace("{filler}", "Words follow. " * 20)
+    done = rendering.mended(text, "book/impact.html", tmp_path, title="Split history", site="")
+    return BeautifulSoup(done, "html.parser")
+
+
+def test_the_head_says_what_the_page_is_about_and_loads_no_icons_twice(page):
+    head = page.head
+    (about,) = head.select("meta[name=description]")
+    assert about["content"].startswith("Optimization of is narrowing. Words") and len(about["content"]) < 170
+    assert head.select_one("meta[property='og:title']")["content"] == "Impact"
+    assert head.select_one("meta[property='og:image']")["content"] == "../_static/card.png"
+    assert head.select_one("link[rel=icon]")["href"] == "../_static/favicon.svg"
+    assert head.select_one("link[rel=canonical]")["href"] == "impact.html"
+    assert len(head.select("meta[name=viewport]")) == 1 and not head.select("script[src]")
+
+
+def test_links_for_other_sites_are_whole_where_the_address_is_known(tmp_path):
+    done = rendering.mended(PAGE, "book/impact.html", tmp_path, title="S", site="https://example.org/")
+    said = {m["property"]: m["content"] for m in BeautifulSoup(done, "html.parser").select("meta[property]")}
+    assert said["og:url"] == "https://example.org/book/impact.html"
+    assert said["og:image"] == "https://example.org/_static/card.png"
+
+
+def test_before_the_theme_is_chosen_the_page_is_as_dark_as_the_system(page):
+    assert f'localStorage.getItem("theme") || ({rendering.SCREEN_SCHEME})' in str(page.head)
+
+
+def test_nothing_is_named_by_other_words_than_it_shows_and_no_header_is_empty(page):
+    assert not page.select("summary[aria-label]") and not [t for t in page.select("th") if not t.text]
+    assert page.select_one("thead td") is not None and page.select_one("table").parent["class"] == ["scrolls"]
+    assert page.select_one("[role=list] > [role=listitem]").text == "A book"
+
+
+def test_a_figure_stands_in_the_page_with_its_words_and_its_name(page):
+    svg = page.select_one("figure svg")
+    assert svg["aria-label"] == "A < B" and svg["role"] == "img" and not page.select("figure img")
+    assert "success rate" in svg.get_text() and not svg.select("metadata, style")
+    wide = float(svg["viewbox"].split()[2])
+    shown = float(svg["style"].rsplit("min-width: ")[1].removesuffix("px"))
+    sizes = rendering.tick_sizes(str(svg))
+    assert len(sizes) == 9 and min(sizes) * shown / wide >= 9
+
+
+def test_two_figures_of_a_page_share_no_identifier(drawn):
+    found = [BeautifulSoup(rendering.drawing(drawn, "x", prefix), "html.parser") for prefix in ("f0", "f1")]
+    ids = [{tag["id"] for tag in soup.select("[id]")} for soup in found]
+    assert ids[0] and not ids[0] & ids[1]
+    for soup, own in zip(found, ids, strict=True):
+        assert {use["xlink:href"].removeprefix("#") for use in soup.select("use")} <= own
+
+
+def test_the_index_has_words_and_neither_tex_nor_code():
+    indexed = []
+
+    class Builder:
+        def index_page(self, name, doctree, title):
+            indexed.append(doctree.astext())
+
+    class App:
+        builder = Builder()
+
+    rendering._index_words(App)
+    doctree = publish_doctree("Goodhart and :math:`\\alpha`\n\n::\n\n    import numpy\n\n.. math:: \\beta\n")
+    App.builder.index_page("a", doctree, "A")
+    assert "Goodhart" in indexed[0] and not any(word in indexed[0] for word in ("alpha", "numpy", "beta"))
+    assert list(doctree.findall(nodes.literal_block)), "the page itself keeps its code"
