@@ -9,28 +9,6 @@
   const FULL = 5000; // histories, where a run rests
   const BUDGET = { moving: 10, calm: 150 }; // milliseconds of work between two pictures
   const CALM = window.matchMedia("(prefers-reduced-motion: reduce)");
-  const SVG = "http://www.w3.org/2000/svg";
-
-  // --- models: each is a script that hands its data over, for file:// lets nothing be fetched --------------
-
-  const arrivals = {};
-  const received = {};
-  lib.receive = (name, data) => {
-    received[name] = data;
-    if (arrivals[name]) arrivals[name](data);
-  };
-
-  /** What a script hands over by a name, once it is there. */
-  lib.loaded = function (name, address) {
-    if (received[name]) return Promise.resolve(received[name]);
-    return new Promise((resolve, reject) => {
-      const script = document.createElement("script");
-      arrivals[name] = resolve;
-      script.onerror = () => reject(new Error(`${address} is not there`));
-      script.src = address;
-      document.head.append(script);
-    });
-  };
 
   const modelNamed = (name) => lib.loaded(name, `${HERE}${name}.js`).then(lib.unpacked);
 
@@ -55,7 +33,8 @@
     tally.counts[world.classOf(history)][action] += 1;
     tally.own[rows[0].outcome] += 1;
     for (const row of rows.slice(1)) tally.other[row.outcome] += 1;
-    if (tally.n > 1 && tally.n >= 1.03 * (tally.series.at(-1)?.n ?? 0)) tally.series.push(measured(world, tally));
+    if (tally.n > 1 && tally.n >= 1.03 * (tally.series.at(-1)?.n ?? 0))
+      tally.series.push(measured(world, tally));
     return rows;
   }
 
@@ -68,11 +47,7 @@
 
   // --- words and pictures -----------------------------------------------------------------------------------
 
-  const percent = (share) => `${(100 * share).toFixed(0)}\u00a0%`;
-  const nats = (value) => value.toFixed(3).replace("-", "\u2212");
-  const thousands = (n) => n.toLocaleString("en");
-  const inWords = (goal) => (goal.length > 1 ? `${goal.slice(0, -1).join(", ")} or ${goal.at(-1)}` : `${goal[0]}`);
-  Object.assign(lib, { percent, nats, inWords });
+  const { percent, nats, thousands, inWords, drawnElement } = lib;
 
   /** What a difference of two success rates says. */
   function conclusion(lead) {
@@ -81,21 +56,18 @@
     return `So the answers steer${way}, but only the history that they were made for.`;
   }
 
-  /** An element of a picture, with attributes and text. */
-  function drawnElement(name, attributes = {}, text = "") {
-    const made = document.createElementNS(SVG, name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    made.textContent = text;
-    return made;
-  }
-
   function drawBars(list, exact, counts, goal, top) {
     const n = lib.sum(counts);
+    const shares = n ? counts.map((count) => count / n) : exact;
+    list.setAttribute(
+      "aria-label",
+      `Outcomes 0 to 7, in percent: ${shares.map((p) => (100 * p).toFixed(0)).join(", ")}`,
+    );
     [...list.children].forEach((bar, k) => {
       bar.className = goal.includes(k) ? "good" : "";
       bar.style.setProperty("--exact", exact[k] / top);
-      bar.style.setProperty("--live", n ? Math.min(1.08, counts[k] / n / top) : 0);
-      bar.firstChild.textContent = (100 * (n ? counts[k] / n : exact[k])).toFixed(0);
+      bar.style.setProperty("--live", n ? Math.min(1.08, shares[k] / top) : 0);
+      bar.firstChild.textContent = (100 * shares[k]).toFixed(0);
     });
     list.classList.toggle("live", n > 0);
   }
@@ -109,7 +81,10 @@
       return strip(i ? "" : "own", past, action, outcome);
     });
     const [own, ...others] = parts;
-    const heads = [strip("head", "a history", "answer", "next"), strip("head", "other histories, the same answer", "", "")];
+    const heads = [
+      strip("head", "a history", "answer", "next"),
+      strip("head", "other histories, the same answer", "", ""),
+    ];
     box.innerHTML = [heads[0], own, heads[1], ...others].join("");
   }
 
@@ -119,17 +94,38 @@
     const most = 1.6 * Math.max(exact, 0.04);
     const x = (n) => left + ((width - left - 6) * Math.log(n / 10)) / Math.log(FULL / 10);
     const y = (value) => (height - foot) * (1 - Math.min(most, Math.max(0, value)) / most);
-    const band = { x: left, y: y(ends[1]), width: width - left, height: Math.max(1, y(ends[0]) - y(ends[1])), class: "band" };
+    const band = {
+      x: left,
+      y: y(ends[1]),
+      width: width - left,
+      height: Math.max(1, y(ends[0]) - y(ends[1])),
+      class: "band",
+    };
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     svg.replaceChildren(drawnElement("rect", band));
     const line = (x1, y1, x2, y2, kind) => svg.append(drawnElement("line", { x1, y1, x2, y2, class: kind }));
     line(left, y(exact), width, y(exact), "exact");
     line(left, y(0), width, y(0), "axis");
     for (const n of [10, 100, 1000, FULL]) {
-      svg.append(drawnElement("text", { x: x(n), y: height - 4, "text-anchor": n === FULL ? "end" : "middle" }, thousands(n)));
+      svg.append(
+        drawnElement(
+          "text",
+          { x: x(n), y: height - 4, "text-anchor": n === FULL ? "end" : "middle" },
+          thousands(n),
+        ),
+      );
     }
-    for (const value of [0, exact]) svg.append(drawnElement("text", { x: left - 5, y: y(value) + 4, "text-anchor": "end" }, value ? value.toFixed(2) : "0"));
-    const points = series.filter((at) => at.n >= 10 && at[name] < most).map((at) => `${x(Math.min(FULL, at.n)).toFixed(1)},${y(at[name]).toFixed(1)}`);
+    for (const value of [0, exact])
+      svg.append(
+        drawnElement(
+          "text",
+          { x: left - 5, y: y(value) + 4, "text-anchor": "end" },
+          value ? value.toFixed(2) : "0",
+        ),
+      );
+    const points = series
+      .filter((at) => at.n >= 10 && at[name] < most)
+      .map((at) => `${x(Math.min(FULL, at.n)).toFixed(1)},${y(at[name]).toFixed(1)}`);
     if (points.length) svg.append(drawnElement("path", { d: `M${points.join("L")}`, class: "so-far" }));
   }
 
@@ -138,8 +134,17 @@
   function machine(root) {
     const world = lib.recurrence();
     const find = (selector) => root.querySelector(selector);
-    const slot = (name, text) => root.querySelectorAll(`[data-slot="${name}"]`).forEach((at) => (at.textContent = text));
-    const state = { model: null, exact: null, goal: [], temperature: 0, tally: nothing(world), running: 0, seed: 1 };
+    const slot = (name, text) =>
+      root.querySelectorAll(`[data-slot="${name}"]`).forEach((at) => (at.textContent = text));
+    const state = {
+      model: null,
+      exact: null,
+      goal: [],
+      temperature: 0,
+      tally: nothing(world),
+      running: 0,
+      seed: 1,
+    };
     let uniform = lib.stream(state.seed);
 
     function restart() {
@@ -167,7 +172,8 @@
     /** The finding is that of the published measurement; below it, what has been drawn here. */
     function say() {
       const { tally, exact, goal } = state;
-      const share = (counts, known) => percent(live ? lib.sum(goal.map((k) => counts[k])) / lib.sum(counts) : known);
+      const share = (counts, known) =>
+        percent(live ? lib.sum(goal.map((k) => counts[k])) / lib.sum(counts) : known);
       const live = tally.n >= 10;
       const now = live ? measured(world, tally) : { op: lib.op(exact), imp: lib.imp(exact) };
       const [s, other] = [lib.success(exact, goal), lib.otherSuccess(exact, goal)];
@@ -181,12 +187,16 @@
       slot("op", nats(now.op));
       slot("imp", nats(now.imp));
       const n = thousands(state.n);
-      slot("key", live ? `Bars: drawn here. Lines: measured on ${n} histories.` : `Measured on ${n} histories.`);
+      slot(
+        "key",
+        live ? `Bars: drawn here. Lines: measured on ${n} histories.` : `Measured on ${n} histories.`,
+      );
       if (!state.running) slot("count", count(tally.n));
       find(".sh-futures").dataset.goal = goal.length;
     }
 
-    const count = (n) => (n ? `${thousands(n)} ${n === 1 ? "history" : "histories"} drawn` : "no history drawn yet");
+    const count = (n) =>
+      n ? `${thousands(n)} ${n === 1 ? "history" : "histories"} drawn` : "no history drawn yet";
 
     function advance(rounds) {
       let rows;
@@ -237,7 +247,10 @@
 
     async function choose(name) {
       stop();
-      state.model = await modelNamed(name);
+      state.wanted = name;
+      const model = await modelNamed(name);
+      if (state.wanted !== name) return; // another one was chosen meanwhile
+      state.model = model;
       state.goal = state.model.goal;
       slot("about", state.model.about);
       readExact();
@@ -271,17 +284,22 @@
     }
 
     function listen() {
-      for (const [name, act] of Object.entries(doing)) find(`[data-do=${name}]`).addEventListener("click", act);
+      for (const [name, act] of Object.entries(doing))
+        find(`[data-do=${name}]`).addEventListener("click", act);
       find("[data-set=model]").addEventListener("change", (event) => choose(event.target.value));
       for (const radio of root.querySelectorAll("[type=radio]")) {
-        radio.addEventListener("change", () => ((state.temperature = Number(radio.value)), readExact(), restart()));
+        radio.addEventListener(
+          "change",
+          () => ((state.temperature = Number(radio.value)), readExact(), restart()),
+        );
       }
     }
 
     goalButtons();
     listen();
     choose(root.dataset.model).then(
-      () => root.querySelectorAll(".sh-run, .sh-settings, svg").forEach((part) => part.removeAttribute("hidden")),
+      () =>
+        root.querySelectorAll(".sh-run, .sh-settings, svg").forEach((part) => part.removeAttribute("hidden")),
       () => root.classList.add("sh-still"), // the models were not built: what it shows without a script stays
     );
   }

@@ -53,7 +53,11 @@
   const mixed = (f) => f.outcome.map((_, k) => mean(f, (d) => d[k]));
 
   const op = (f) => mean(f, entropy) - entropy(f.outcome);
-  const imp = (f) => Math.max(0, mean(f, (d) => kl(f.outcome, d)));
+  const imp = (f) =>
+    Math.max(
+      0,
+      mean(f, (d) => kl(f.outcome, d)),
+    );
   const delta = (f) => Math.max(0, Math.log(f.outcome.length) - mean(f, entropy));
 
   const rate = (probs, goal) => clipped(sum(goal.map((k) => probs[k])));
@@ -199,7 +203,25 @@
   }
 
   window.splithistory = Object.assign(window.splithistory || {}, {
-    sum, entropy, kl, binaryKl, futures, mixed, op, imp, delta, success, otherSuccess, chance, impliedOp, impMin,
-    decomposition, opRange, everyGoal, scores, simpleNames, complement,
+    sum,
+    entropy,
+    kl,
+    binaryKl,
+    futures,
+    mixed,
+    op,
+    imp,
+    delta,
+    success,
+    otherSuccess,
+    chance,
+    impliedOp,
+    impMin,
+    decomposition,
+    opRange,
+    everyGoal,
+    scores,
+    simpleNames,
+    complement,
   });
 })();

@@ -69,12 +69,14 @@
   function attention(x, layer, heads, queried) {
     const d = layer["norm1.weight"].length;
     const [weight, bias] = [layer["self_attn.in_proj_weight"], layer["self_attn.in_proj_bias"]];
-    const part = (rows, i) => linear(rows, weight.subarray(i * d * d, (i + 1) * d * d), bias.subarray(i * d, (i + 1) * d));
+    const part = (rows, i) =>
+      linear(rows, weight.subarray(i * d * d, (i + 1) * d * d), bias.subarray(i * d, (i + 1) * d));
     const normed = normalised(x, layer["norm1.weight"], layer["norm1.bias"]);
     const queries = part(normed.subarray(normed.length - queried * d), 0);
     const [keys, values] = [part(normed, 1), part(normed, 2)];
     const out = new Float64Array(queried * d);
-    for (let q = 0; q < queried; q++) out.set(gathered(queries.subarray(q * d, (q + 1) * d), keys, values, heads), q * d);
+    for (let q = 0; q < queried; q++)
+      out.set(gathered(queries.subarray(q * d, (q + 1) * d), keys, values, heads), q * d);
     return linear(out, layer["self_attn.out_proj.weight"], layer["self_attn.out_proj.bias"]);
   }
 
@@ -85,7 +87,9 @@
     const d = layer["norm1.weight"].length;
     const middle = added(x.subarray(x.length - queried * d), attention(x, layer, heads, queried));
     const normed = normalised(middle, layer["norm2.weight"], layer["norm2.bias"]);
-    const hidden = linear(normed, layer["linear1.weight"], layer["linear1.bias"]).map((value) => Math.max(0, value));
+    const hidden = linear(normed, layer["linear1.weight"], layer["linear1.bias"]).map((value) =>
+      Math.max(0, value),
+    );
     return added(middle, linear(hidden, layer["linear2.weight"], layer["linear2.bias"]));
   }
 
@@ -139,5 +143,11 @@
     return { ...stored, weights, layers };
   }
 
-  window.splithistory = Object.assign(window.splithistory || {}, { logits, softmax, answer, decoded, unpacked });
+  window.splithistory = Object.assign(window.splithistory || {}, {
+    logits,
+    softmax,
+    answer,
+    decoded,
+    unpacked,
+  });
 })();

@@ -45,7 +45,8 @@
     const logProduct = (tokens) => tokens.reduce((total, token) => total + logs[token], 0) % order;
 
     /** Probabilities of the next value when the logarithm of the product is known. */
-    const next = (log) => Array.from({ length: alphabet }, (_, f) => noise / alphabet + (f === residues[log] ? 1 - noise : 0));
+    const next = (log) =>
+      Array.from({ length: alphabet }, (_, f) => noise / alphabet + (f === residues[log] ? 1 - noise : 0));
 
     const table = powers.map((_, m) => logs.map((log) => next((m + log) % order)));
 
@@ -57,7 +58,10 @@
 
     /** A history that ends at an even position: the policy acts next. burnIn tokens are drawn and dropped. */
     function history(uniform, length = 20, burnIn = 200) {
-      const tokens = Array.from({ length: reach }, (_, i) => Math.floor(uniform() * alphabet) + alphabet * (i % 2));
+      const tokens = Array.from(
+        { length: reach },
+        (_, i) => Math.floor(uniform() * alphabet) + alphabet * (i % 2),
+      );
       const n = burnIn + length + ((length + 1) % 2);
       for (let t = 0; t < n; t++) {
         const noisy = uniform() < noise;

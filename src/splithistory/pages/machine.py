@@ -130,6 +130,7 @@ def fragment(models: dict[str, dict]) -> str:
     rates = [f"{100 * r:.0f}\u00a0%" for r in (measured.success(goal), measured.counterfactual_success(goal))]
     texts = {"goal": in_words(goal), "chance": f"{100 * len(goal) / 8:.0f}\u00a0%", "first": FIRST}
     texts |= dict(zip(("bars_f", "bars_other", "s", "s_other"), [*bars, *rates], strict=True))
+    texts |= dict(zip(("bars_f_said", "bars_other_said"), map(said, futures), strict=True))
     texts |= {"op": f"{measured.op:.3f}", "imp": f"{measured.imp:.3f}", "options": _options(models)}
     texts |= {"n": f"{measured.n_histories:,}", "n_good": str(len(goal))}
     page = Path(__file__).with_name("machine.html").read_text("utf8")
@@ -142,12 +143,17 @@ def _top(futures: Futures) -> float:
 
 
 def bars_of(probs, goal, most: float) -> str:
-    """A histogram as list items: how high each bar is, whether the outcome is good, and its percentage."""
+    """A histogram's bars: how high each is, whether the outcome is good, and its percentage."""
     return "".join(
-        f'<li{" class=good" if k in goal else ""} style="--exact:{p / most:.4f}">'
-        f"<b>{100 * p:.0f}</b><i>{k}</i></li>"
+        f'<span{" class=good" if k in goal else ""} style="--exact:{p / most:.4f}">'
+        f"<b>{100 * p:.0f}</b><i>{k}</i></span>"
         for k, p in enumerate(probs)
     )
+
+
+def said(probs) -> str:
+    """A histogram as a screen reader says it."""
+    return f"Outcomes 0 to 7, in percent: {', '.join(f'{100 * p:.0f}' for p in probs)}"
 
 
 def _options(models: dict[str, dict]) -> str:
