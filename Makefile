@@ -13,7 +13,7 @@ BOOK_OPTIONS = $(if $(PROFILE),--profile "$(PROFILE)") $(if $(FRESH),--fresh) \
 # One thread per test process: two processes of two threads on two cores slow each other down tenfold.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
-.PHONY: help setup book test test-full reference bench lint clean
+.PHONY: help setup book notebooks test test-full reference bench lint clean
 .DEFAULT_GOAL := help
 
 help:            ## list the tasks
@@ -30,6 +30,9 @@ $(STAMP): requirements.lock pyproject.toml
 
 book: $(STAMP)   ## execute every chapter, render it to _build (PROFILE=smoke FRESH=1 STORE=dir DEVICE=cuda)
 	@$(BIN)/splithistory book $(BOOK_OPTIONS)
+
+notebooks: $(STAMP)  ## write the chapters as plain notebooks, for JupyterLab or papermill, to _build/notebooks
+	@$(BIN)/splithistory chapter --plain
 
 test: $(STAMP)   ## the fast tests, and every chapter against its reference
 	$(PYTEST) -m "not slow"

@@ -10,6 +10,8 @@ from splithistory.pages import book
 from splithistory.pages.chapters import BookError
 from splithistory.study import grid
 
+SEEDS = "allowed an integer from 0 to 2,147,483,647"
+
 
 @pytest.mark.parametrize(
     "command", [[], ["study"], ["chapter"], ["book"], ["sweep"], ["claims"], ["reference"]]
@@ -29,6 +31,8 @@ def test_help(command, capsys):
         "book --nope",
         "study",
         "chapter x -p seed",
+        "chapter x -p seed --html",
+        "chapter x -p =3",
         "study --workers x",
         "study --profile smoke --check --publish",
         "sweep x --workers y",
@@ -46,8 +50,15 @@ def test_bad_usage_is_one_line(line, capsys):
     ("line", "message"),
     [
         ("chapter nope", "chapter: given nope, allowed one of index, part/second"),
-        ("chapter index -p seed 1e3", "seed: given 1e3, allowed an integer >= 0"),
-        ("chapter index -p seed -1", "seed: given -1, allowed an integer >= 0"),
+        ("chapter index -p seed 1e3", f"seed: given 1e3, {SEEDS}"),
+        ("chapter index -p seed -1", f"seed: given -1, {SEEDS}"),
+        ("chapter index -p seed=-1", f"seed: given -1, {SEEDS}"),
+        ("chapter index -pseed=-1e-3", f"seed: given -1e-3, {SEEDS}"),
+        ("chapter -p noise=nan index", "noise: given nan, allowed a finite number"),
+        (
+            "chapter index -p sede=3",
+            "sede: not a parameter of book/index, did you mean seed? allowed seed, size, noise, fresh, label",
+        ),
         ("chapter second -p size 3", "size: not a parameter of book/part/second, allowed seed, steps"),
         ("sweep second -p size=3", "size: not a parameter of book/part/second, allowed seed, steps"),
         ("sweep", "sweep: given none, allowed is one of chapter and profile"),
@@ -71,8 +82,14 @@ def test_chapter_executes_lists_and_explains(small_book, monkeypatch, capsys):
     assert cli.main(["chapter"]) == 0
     assert capsys.readouterr().out.split() == ["index", "part/second"]
     assert cli.main(["chapter", "second", "--list"]) == 0
-    assert capsys.readouterr().out.split() == "seed 0 the random seed steps 2".split()
-    assert cli.main("chapter second -p steps 3 --output out".split()) == 0
+    allowed = "(an integer from 0 to 2,147,483,647)"
+    said = f"seed 0 the random seed {allowed} steps 2 (an integer > 0)"
+    assert capsys.readouterr().out.split() == said.split()
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["chapter", "second", "--help"])
+    assert stop.value.code == 0
+    assert "".join(capsys.readouterr().out.split()).endswith("".join(said.split()))
+    assert cli.main("chapter second -p steps=3 --output out".split()) == 0
     assert capsys.readouterr().out == "out/part/second.ipynb\n"
     assert "steps = 3" in (small_book / "out/part/second.ipynb").read_text()
 

@@ -31,7 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: done; 1: a chapter, a page or a training failed; 2: bad input, nothing was changed; 130: interrupted.
     """
-    args = _parser().parse_args(argv)
+    args = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
+    for name in ("SPLITHISTORY_STORE", "SPLITHISTORY_RESULTS"):
+        if os.environ.get(name):
+            os.environ[name] = os.path.abspath(os.environ[name])
     try:
         args.run(args)
     except ValueError as error:
@@ -159,49 +162,87 @@ def _seeds(text: str) -> list[int]:
 
 def _add_chapter(commands: Any) -> None:
     text = (
-        "Execute one chapter with parameters of your own and keep the executed notebook. "
-        "Without a name: list the chapters. With --list: show a chapter's parameters."
+        "Execute one chapter with parameters of your own and keep the executed notebook. Without a name: "
+        "list the chapters. With a name and --help: what the chapter's parameters are, too."
     )
-    command = commands.add_parser("chapter", help="execute one chapter", description=text)
+    command = commands.add_parser("chapter", help="execute one chapter", description=text, add_help=False)
+    command.add_argument("-h", "--help", action="store_true", help="show this, and a chapter's parameters")
     command.add_argument("name", nargs="?", help="a chapter, e.g. sequence or measures/optimization")
     command.add_argument("--list", action="store_true", help="show the chapter's parameters and stop")
-    command.add_argument(
-        "--output",
-        type=Path,
-        metavar="DIR",
-        help="folder of the executed notebook (default: _build/chapters of the book)",
-    )
+    where = "folder of the executed notebook (default: _build/chapters of the book)"
+    command.add_argument("-o", "--output", type=_folder, metavar="DIR", help=where)
+    command.add_argument("--html", action="store_true", help="write it as a page of its own, too")
+    plain = "write the chapter, or all chapters, as notebooks without outputs that need no book; run nothing"
+    command.add_argument("--plain", action="store_true", help=plain)
     _add_parameters(command)
-    command.set_defaults(run=_chapter)
+    command.set_defaults(run=lambda args: _help(command, args) if args.help else _chapter(args))
+
+
+def _help(command: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    command.print_help()
+    if args.name is not None:
+        print(f"\nparameters of {args.name}:")
+        _list_parameters(args.name)
+    command.exit()
+
+
+def _list_parameters(name: str) -> None:
+    from splithistory.pages import chapters
+
+    for parameter in chapters.parameters(chapters.load(name, chapters.project_root())).values():
+        allowed = f"({chapters.allowed(parameter)})"
+        print(f"  {parameter.name:<14} {parameter.default!s:<10} {parameter.help} {allowed}")
 
 
 def _chapter(args: argparse.Namespace) -> None:
     from splithistory.pages import chapters
 
     root = chapters.project_root()
-    if args.name is None:
+    if args.plain:
+        for path in chapters.export(args.output or root / "_build" / "notebooks", args.name, root=root):
+            print(path)
+    elif args.name is None:
         print("\n".join(chapter.removeprefix("book/") for chapter in chapters.chapters(root)))
     elif args.list:
-        for parameter in chapters.parameters(chapters.load(args.name, root)).values():
-            print(f"{parameter.name:<12} {parameter.default!s:<12} {parameter.help}")
+        _list_parameters(args.name)
     else:
         chapter = chapters.find_chapter(args.name, root)
         output = args.output or root / "_build" / "chapters"
         path = output / f"{chapter.removeprefix('book/')}.ipynb"
-        chapters.execute(chapter, dict(args.parameters), path, root=root)
-        print(path)
+        chapters.execute(chapter, dict(args.parameters), path, root=root, page=args.html, progress=True)
+        print("\n".join(map(os.path.relpath, [path, *[path.with_suffix(".html")] * args.html])))
 
 
 def _add_parameters(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-p",
         dest="parameters",
-        nargs=2,
+        type=_assignment,
         action="append",
         default=[],
-        metavar=("NAME", "VALUE"),
+        metavar="NAME=VALUE",
         help="set a parameter of the chapter's parameters cell; may be repeated",
     )
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (equals and name.isidentifier()):
+        raise argparse.ArgumentTypeError(f"given {text!r}, allowed NAME=VALUE")
+    return name, value
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """The words of a command line with `-p NAME VALUE` as `-pNAME=VALUE`, which no sign confuses."""
+    joined, rest = [], list(words)
+    while rest:
+        word = rest.pop(0)
+        if word == "-p" and rest:
+            word += rest.pop(0)
+            if "=" not in word and rest and not rest[0].startswith("--"):
+                word += f"={rest.pop(0)}"
+        joined.append(word)
+    return joined
 
 
 # --- book --------------------------------------------------------------------------------------
@@ -218,7 +259,7 @@ def _add_book(commands: Any) -> None:
     command.add_argument("--fresh", action="store_true", help="short for -p fresh true: train anew")
     where = "folder to build in (default: _build of the book, or one of its own in it)"
     command.add_argument("-o", "--output", type=_folder, metavar="DIR", help=where)
-    command.add_argument("--store", type=Path, metavar="DIR", help="folder of the chapters' runs")
+    command.add_argument("--store", type=_folder, metavar="DIR", help="folder of the chapters' runs")
     command.add_argument(
         "--device", help="where chapters train: cpu, or cuda (default: $SPLITHISTORY_DEVICE)"
     )

@@ -7,6 +7,7 @@ from conftest import ROOT
 from splithistory.pages import chapters
 from splithistory.pages.chapters import BookError, Parameter
 
+SEEDS = "an integer from 0 to 2,147,483,647"
 SHOWN = ["smoke", "quick", "post", "faithful"]
 
 KNOWN = {
@@ -18,6 +19,8 @@ KNOWN = {
         Parameter("steps", 100),
         Parameter("rate", 0.5),
         Parameter("label", "plain"),
+        Parameter("share", 0.75, "", (0.5, 1.0)),
+        Parameter("size", 20, "", (3, 1000)),
     )
 }
 
@@ -27,7 +30,7 @@ def no_kernel(monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("a kernel was started")
 
-    monkeypatch.setattr(chapters.papermill, "execute_notebook", refuse)
+    monkeypatch.setattr(chapters.kernels, "execute", refuse)
 
 
 def notebook(*sources, tags=("parameters",)):
@@ -52,6 +55,14 @@ def test_parameters_are_read_with_their_help():
     ]
 
 
+def test_the_comment_of_a_number_ends_with_its_range():
+    known = chapters.parameters(
+        notebook('n = 20  # so many; 3 to 1_000\nx = 0.5  # a rate; -0.5 to 1\ns = "a"  # b; 1 to 2')
+    )
+    assert [parameter.ends for parameter in known.values()] == [(3, 1000), (-0.5, 1), None]
+    assert chapters.allowed(known["n"]) == "an integer from 3 to 1,000"
+
+
 @pytest.mark.parametrize("line", ["sizes = [1, 2]", "a = b = 1", "seed = int(3)", "print(1)", "x[0] = 1"])
 def test_only_scalars_are_parameters(line):
     with pytest.raises(ValueError, match="allowed one `name = scalar` per line"):
@@ -61,11 +72,17 @@ def test_only_scalars_are_parameters(line):
 @pytest.mark.parametrize(
     ("name", "given", "allowed"),
     [
-        ("seed", "1e3", "an integer >= 0"),
-        ("seed", 1e3, "an integer >= 0"),
-        ("seed", "-1", "an integer >= 0"),
-        ("seed", True, "an integer >= 0"),
-        ("seed", "three", "an integer >= 0"),
+        ("seed", "1e3", SEEDS),
+        ("seed", 1e3, SEEDS),
+        ("seed", "-1", SEEDS),
+        ("seed", True, SEEDS),
+        ("seed", "three", SEEDS),
+        ("seed", str(2**31), SEEDS),
+        ("share", "0", "a number from 0.5 to 1"),
+        ("share", "nan", "a number from 0.5 to 1"),
+        ("size", "2", "an integer from 3 to 1,000"),
+        ("size", "1001", "an integer from 3 to 1,000"),
+        ("size", "+" * 59 + "1", "an integer from 3 to 1,000"),
         ("steps", "0", "an integer > 0"),
         ("steps", "[1]", "an integer > 0"),
         ("rate", "nan", "a finite number"),
@@ -83,8 +100,16 @@ def test_bad_values_are_refused_in_one_line(name, given, allowed):
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match=r"^sede: not a parameter of book/index, allowed seed, .*label$"):
+    message = r"^sede: not a parameter of book/index, did you mean seed\? allowed seed, .*size$"
+    with pytest.raises(ValueError, match=message):
         chapters.check(KNOWN, {"sede": 3}, "book/index")
+
+
+@pytest.mark.parametrize("given", ["+" * 5000 + "3", "9" * 5000, "(" * 5000])
+def test_endless_values_are_refused_in_a_short_line(given):
+    with pytest.raises(ValueError) as error:
+        chapters.check(KNOWN, {"seed": given})
+    assert len(str(error.value)) < 150
 
 
 def test_texts_are_read_as_the_literals_they_spell():
@@ -108,7 +133,8 @@ def test_a_chapter_is_found_by_the_end_of_its_path(small_book, name):
 
 @pytest.mark.parametrize("name", ["third", "econd", "plain", ""])
 def test_an_unknown_chapter_is_refused(small_book, name):
-    with pytest.raises(ValueError, match=f"^chapter: given {name}, allowed one of index, part/second$"):
+    near = {"econd": r"did you mean second\? "}.get(name, "")
+    with pytest.raises(ValueError, match=f"^chapter: given {name}, {near}allowed one of index, part/second$"):
         chapters.find_chapter(name, small_book)
 
 
@@ -142,12 +168,49 @@ def test_execute_injects_only_what_differs(small_book, tmp_path):
     assert "papermill" not in str(written.metadata) + str([c.metadata for c in written.cells])
 
 
-def test_a_failing_cell_is_named_and_leaves_no_output(small_book, tmp_path):
+def test_a_failing_cell_is_named_and_what_ran_is_kept_beside_an_earlier_output(small_book, tmp_path):
     page = small_book / "book/part/second.md"
     page.write_text(page.read_text().replace("plt.subplots()", "1 / 0"))
+    (tmp_path / "out.ipynb").write_text("earlier")
     with pytest.raises(BookError) as error:
-        chapters.execute("second", {}, tmp_path / "out.ipynb", root=small_book)
+        chapters.execute("second", {"steps": 3}, tmp_path / "out.ipynb", root=small_book)
+    kept = tmp_path / "out.failed.ipynb"
     assert str(error.value) == (
-        "book/part/second: code cell 2 at `_, axes = 1 / 0`: ZeroDivisionError: division by zero"
+        "book/part/second: code cell 3 at `_, axes = 1 / 0`: ZeroDivisionError: division by zero"
+        f" (what was executed: {kept})"
     )
-    assert list(tmp_path.glob("*out*")) == []
+    outputs = [o for c in nbformat.read(kept, as_version=4).cells for o in c.get("outputs", [])]
+    assert [output.ename for output in outputs] == ["ZeroDivisionError"]
+    assert (tmp_path / "out.ipynb").read_text() == "earlier"
+
+
+def test_a_kernel_that_dies_or_does_not_start_is_an_error_of_its_chapter(small_book, tmp_path, monkeypatch):
+    page = small_book / "book/part/second.md"
+    page.write_text(page.read_text().replace("plt.subplots()", "__import__('os')._exit(1)"))
+    with pytest.raises(
+        BookError, match=r"^book/part/second: code cell 2: the kernel died \(out of memory\?\)"
+    ):
+        chapters.execute("second", {}, root=small_book)
+    monkeypatch.setattr(chapters.sys, "executable", "/bin/false")
+    with pytest.raises(
+        BookError, match=r"^book/index: its kernel .* did not start: Kernel died before"
+    ) as error:
+        chapters.execute("index", {}, root=small_book)
+    assert "\n" not in str(error.value)
+
+
+def test_an_executed_chapter_is_for_people_and_a_page_if_wanted(small_book, tmp_path):
+    executed = chapters.execute("index", {}, tmp_path / "out.ipynb", root=small_book, page=True)
+    assert "{glue:text}`total`" in "".join(cell.source for cell in executed.cells)  # for the book
+    assert "and the published 3:" in (tmp_path / "out.ipynb").read_text("utf8")
+    assert "and the published 3:" in (tmp_path / "out.html").read_text("utf8")
+
+
+def test_chapters_are_exported_as_plain_notebooks(small_book, tmp_path):
+    paths = chapters.export(tmp_path, root=small_book)
+    assert paths == [tmp_path / "index.ipynb", tmp_path / "part/second.ipynb"]
+    assert chapters.export(tmp_path, "second", root=small_book) == paths[1:]
+    for path in paths:
+        plain = nbformat.read(path, as_version=4)
+        nbformat.validate(plain)
+        assert plain.metadata.kernelspec.name == "python3" and "{glue:text}" not in str(plain.cells)

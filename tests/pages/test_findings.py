@@ -24,15 +24,6 @@ def test_what_is_no_number_is_not_recorded(number):
         findings.record(op=number)
 
 
-def test_a_minus_is_typographic_and_a_hyphen_stays(monkeypatch):
-    import myst_nb
-
-    glued = {}
-    monkeypatch.setattr(myst_nb, "glue", lambda name, text, display: glued.update({name: text}))
-    findings.quote(change="-0.5 ± 0.1, 3 % of feed-forward")
-    assert glued == {"change": "−0.5\u00a0±\u00a00.1, 3\u00a0% of feed-forward"}
-
-
 def test_a_finding_that_fails_stops_the_chapter_only_where_it_is_asserted(capsys):
     findings.found("it rises", False, asserted=False)
     findings.found("it rises", None, asserted=False)

@@ -8,14 +8,16 @@ import subprocess
 import sysconfig
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import yaml
 
 from ..study.store import DEVICE_VARIABLE, STORE_VARIABLE, replace_folder
-from . import machine, plotted
+from . import kernels, machine, plotted
 from .chapters import BookError, chapters, check, load, pages, parameters, project_root, run, write
 from .comparison import comparable
 
@@ -37,9 +39,9 @@ def build(
     given: parameters; each chapter gets those that it knows. folder: to work in, `stage` (executed chapters)
     and `html` (the book); if left out, `_build` beside the table of contents, and with parameters that change
     a chapter `_build/with/name=value`, so that the book as published stays where it is. store: where the
-    chapters find and keep runs; with `fresh` and no store of yours they get an empty one, `folder/store`: the first chapter
-    trains, the others find its runs. device: where they train, "cpu" or "cuda". root: the folder that holds
-    the book; found from the working directory if left out.
+    chapters find and keep runs; with `fresh` and no store of yours they get an empty one, `folder/store`: the
+    first chapter trains, the others find its runs. device: where they train, "cpu" or "cuda". root: the
+    folder that holds the book; found from the working directory if left out.
 
     ValueError: a bad parameter or device, before anything is touched. BookError: a cell fails, writes to
     stderr, or a page does not render without a warning.
@@ -47,7 +49,7 @@ def build(
     root = root or project_root()
     plan = _plan(given, root)
     _check_device(device)
-    folder = _own_folder(plan, root) if folder is None else Path(folder)
+    folder = _own_folder(plan, root) if folder is None else Path(folder).absolute()
     if store is None and any(values.get("fresh") for values in plan.values()):
         store = folder / "store"
         shutil.rmtree(store, ignore_errors=True)
@@ -97,17 +99,48 @@ def _stage(plan: Mapping[str, Mapping[str, Any]], stage: Path, root: Path) -> No
     shutil.rmtree(stage, ignore_errors=True)
     no_runs = shutil.ignore_patterns("*.ipynb", ".*", "__pycache__")
     shutil.copytree(root / "book", stage / "book", ignore=no_runs)
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copy2(root / name, stage)
+    shutil.copy2(root / "_toc.yml", stage)
+    config = yaml.safe_load((root / "_config.yml").read_text("utf8"))
+    config["execute"] = {"execute_notebooks": "off"}  # they come executed
+    (stage / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True), "utf8")
     if "book/machine" in pages(root):
         machine.write(stage / "book/_static")  # what the interactive pages load
-    for chapter, given in plan.items():
-        start = time.perf_counter()
-        notebook = run(chapter, given, root)
-        _refuse_stderr(notebook, chapter)
+    for chapter, notebook, seconds in _executed(plan, root):
         write(notebook, stage / f"{chapter}.ipynb")
         (stage / f"{chapter}.md").unlink()
-        print(f"{chapter}: executed in {math.ceil(time.perf_counter() - start)} s", flush=True)
+        print(f"{chapter}: executed in {math.ceil(seconds)} s", flush=True)
+
+
+def _executed(
+    plan: Mapping[str, Mapping[str, Any]], root: Path, *, extension: str | None = None
+) -> Iterator[tuple[str, nbformat.NotebookNode, float]]:
+    """Chapters executed side by side, one thread each, and what each took (s), in the order of the plan.
+
+    The first one runs alone if it trains: the others find its runs. BookError: the first that fails or writes
+    to stderr; then none goes on.
+    """
+
+    def timed(chapter: str) -> tuple[str, nbformat.NotebookNode, float]:
+        start = time.perf_counter()
+        notebook = run(chapter, plan[chapter], root, extension=extension)
+        _refuse_stderr(notebook, chapter)
+        return chapter, notebook, time.perf_counter() - start
+
+    trains = any(values.get("fresh") for values in plan.values())
+    alone, beside = (list(plan)[:trains], list(plan)[trains:])
+    yield from map(timed, alone)
+    with ThreadPoolExecutor(_cores()) as pool, _environment({"OMP_NUM_THREADS": 1}):
+        try:
+            yield from pool.map(timed, beside)
+        except BaseException:  # an interrupt too
+            pool.shutdown(wait=False, cancel_futures=True)
+            kernels.kill_all()
+            raise
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _render(stage: Path) -> Path:
@@ -158,11 +191,10 @@ def reference(output: Path | None = None, *, root: Path | None = None) -> list[P
     BookError: a cell fails or writes to stderr; then nothing is written.
     """
     root = root or project_root()
-    output = root / "tests" / "reference" if output is None else Path(output)
+    output = root / "tests" / "reference" if output is None else Path(output).absolute()
     executed = {}
-    for chapter in chapters(root):
-        notebook = run(chapter, {}, root, extension=plotted.__name__)
-        _refuse_stderr(notebook, chapter)
+    plan: dict[str, dict] = {chapter: {} for chapter in chapters(root)}
+    for chapter, notebook, _ in _executed(plan, root, extension=plotted.__name__):
         executed[output / f"{chapter.removeprefix('book/')}.ipynb"] = _stable(notebook)
     for path, notebook in executed.items():
         write(notebook, path)

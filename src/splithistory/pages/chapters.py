@@ -1,31 +1,45 @@
 """The chapters of the book: which there are, their parameters, their execution.
 
 A chapter is a MyST notebook (`book/**.md` with a kernelspec in its header) with one cell tagged `parameters`:
-one `name = scalar  # help` per line. One executor, papermill, serves all, and it starts only after every
-parameter was checked: papermill itself runs unknown names and wrong types without complaint.
+one `name = scalar  # help` per line. A kernel starts only after every parameter was checked: papermill itself
+runs unknown names and wrong types without complaint.
 """
 
 import ast
+import difflib
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import jupytext
 import nbformat
-import papermill
 import yaml
-from nbclient.exceptions import DeadKernelError
-from papermill.exceptions import PapermillExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 from pydantic import ConfigDict, Field, ValidationError, create_model
+from tqdm import tqdm
 
 from ..study import PROFILES
 from ..study.store import write_whole
+from . import kernels
+from .notebooks import as_page, for_people
+
+_RANGE = re.compile(r"; (-?[\d._]+) to (-?[\d._]+)$")  # what the comment of a number ends with
+_SEEDS = 2**31 - 1  # held-out data has those above it
 
 
 class BookError(RuntimeError):
     """A chapter or a page failed. The message is one line that names it."""
+
+
+class ChapterError(BookError):
+    """A chapter failed; `notebook` has what was executed of it."""
+
+    def __init__(self, message: str, notebook: nbformat.NotebookNode):
+        super().__init__(message)
+        self.notebook = notebook
 
 
 @dataclass(frozen=True)
@@ -35,6 +49,9 @@ class Parameter:
     name: str
     default: bool | int | float | str
     help: str = ""
+    ends: tuple[float, float] | None = (
+        None  # least and greatest allowed, of a number: what its comment ends with
+    )
 
 
 # --- which chapters there are ------------------------------------------------------------------
@@ -81,8 +98,14 @@ def find_chapter(name: str, root: Path) -> str:
     found = [chapter for chapter in known if f"/{chapter}".endswith(f"/{wanted}")]
     if len(found) != 1:
         names = ", ".join(chapter.removeprefix("book/") for chapter in known)
-        raise ValueError(f"chapter: given {name}, allowed one of {names}")
+        near = _nearest(wanted, [c.removeprefix("book/") for c in known] + [Path(c).name for c in known])
+        raise ValueError(f"chapter: given {name}, {near}allowed one of {names}")
     return found[0]
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"did you mean {near[0]}? " if near else ""
 
 
 def load(chapter: str, root: Path) -> nbformat.NotebookNode:
@@ -102,8 +125,9 @@ def _has_kernel(page: str, root: Path) -> bool:
 
 
 def parameters(notebook: nbformat.NotebookNode) -> dict[str, Parameter]:
-    """Names, defaults and help of a notebook's `parameters` cell, read without running it.
+    """Names, defaults, help and ranges of a notebook's `parameters` cell, read without running it.
 
+    A line is `name = scalar  # help`, of a number `name = scalar  # help; least to greatest`.
     papermill's own inspection does not serve: it passes over what is no assignment, ends a text at a `#` in
     it and leaves values as source. ValueError: a line of the cell is anything but `name = scalar`.
     """
@@ -121,7 +145,8 @@ def check(
     """
     for name in given:
         if name not in known:
-            raise ValueError(f"{name}: not a parameter of {where}, allowed {', '.join(known) or 'none'}")
+            names = f"{_nearest(name, known)}allowed {', '.join(known) or 'none'}"
+            raise ValueError(f"{name}: not a parameter of {where}, {names}")
     fields: dict[str, Any] = {name: (_kind(known[name])[0], ...) for name in given}
     model = create_model("Parameters", __config__=ConfigDict(strict=True), **fields)
     try:
@@ -129,7 +154,9 @@ def check(
         return model(**values).model_dump()
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
-        raise ValueError(f"{name}: given {given[name]}, allowed {_kind(known[name])[1]}") from None
+        shown = str(given[name])
+        shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
+        raise ValueError(f"{name}: given {shown}, allowed {allowed(known[name])}") from None
 
 
 def _assignments(source: str) -> Iterator[Parameter]:
@@ -139,7 +166,9 @@ def _assignments(source: str) -> Iterator[Parameter]:
                 _is_scalar(value)
             ):
                 behind = source.splitlines()[line - 1].encode()[end:].decode()  # columns are counted in bytes
-                yield Parameter(name, ast.literal_eval(value), behind.partition("#")[2].strip())
+                text, default = behind.partition("#")[2].strip(), ast.literal_eval(value)
+                ends = None if isinstance(default, bool | str) else _RANGE.search(text)
+                yield Parameter(name, default, text, ends and (float(ends[1]), float(ends[2])))
             case _:
                 raise ValueError(
                     f"parameters: given {ast.unparse(node)!r}, allowed one `name = scalar` per line"
@@ -160,14 +189,22 @@ def _kind(parameter: Parameter) -> tuple[Any, str]:
             name for name, profile in PROFILES.items() if "sampled" in profile.arms and not profile.world
         ]
         return Literal[tuple(known)], f"one of {', '.join(known)}"
-    if parameter.name == "seed":
-        return Annotated[int, Field(ge=0)], "an integer >= 0"
-    return {
-        bool: (bool, "true or false"),
-        int: (Annotated[int, Field(gt=0)], "an integer > 0"),
-        float: (Annotated[float, Field(allow_inf_nan=False)], "a finite number"),
-        str: (str, "a text"),
-    }[type(parameter.default)]
+    kind = type(parameter.default)
+    if kind in (bool, str):
+        return kind, "true or false" if kind is bool else "a text"
+    word = "an integer" if kind is int else "a number"
+    ends = parameter.ends or ((0, _SEEDS) if parameter.name == "seed" else None)
+    if ends is None and kind is int:
+        return Annotated[int, Field(gt=0)], "an integer > 0"
+    if ends is None:
+        return Annotated[float, Field(allow_inf_nan=False)], "a finite number"
+    limits = Field(ge=ends[0], le=ends[1], allow_inf_nan=False if kind is float else None)
+    return Annotated[kind, limits], f"{word} from {ends[0]:,.15g} to {ends[1]:,.15g}"
+
+
+def allowed(parameter: Parameter) -> str:
+    """What a parameter may be, in words."""
+    return _kind(parameter)[1]
 
 
 def _literal(value: Any, default: Any) -> Any:
@@ -175,7 +212,7 @@ def _literal(value: Any, default: Any) -> Any:
         return value
     try:
         return ast.literal_eval(value.capitalize() if value in ("true", "false") else value)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two: of thousands of signs
         return value
 
 
@@ -183,74 +220,113 @@ def _literal(value: Any, default: Any) -> Any:
 
 
 def execute(
-    chapter: str, given: Mapping[str, Any], output: Path | None = None, *, root: Path | None = None
+    chapter: str,
+    given: Mapping[str, Any],
+    output: Path | None = None,
+    *,
+    root: Path | None = None,
+    page: bool = False,
+    progress: bool = False,
 ) -> nbformat.NotebookNode:
     """Execute one chapter from the project's root, with the parameters given that differ from its own.
 
-    chapter: named as in `find_chapter`. output: where the executed notebook goes; it is written only when
-    every cell has run. root: the folder that holds the book; found from the working directory if left out.
-    ValueError: an unknown chapter or a bad parameter, before a kernel starts. BookError: a cell fails.
+    chapter: named as in `find_chapter`. output: where the executed notebook goes, for a person to open
+    (`notebooks.for_people`). If a cell fails, what was executed goes beside it, as `NAME.failed.ipynb`, and
+    an earlier output stays. root: the folder that holds the book; found from the working directory if left
+    out. page: write `output` with the suffix .html too, a page of its own. progress: show a bar over cells
+    on a terminal. ValueError: an unknown chapter or a bad parameter, before a kernel starts. BookError: a
+    cell fails.
     """
     root = root or project_root()
     chapter = find_chapter(chapter, root)
     values = check(parameters(load(chapter, root)), given, chapter)
-    if output is not None:  # an unusable place is noticed before the kernel starts
-        Path(output).parent.mkdir(parents=True, exist_ok=True)
-    executed = run(chapter, values, root)
-    if output is not None:
-        write(executed, Path(output))
+    if output is None:
+        return run(chapter, values, root, progress=progress)
+    output = Path(output).absolute()
+    output.parent.mkdir(parents=True, exist_ok=True)  # an unusable place is noticed before the kernel starts
+    failed = output.with_suffix(".failed.ipynb")
+    failed.unlink(missing_ok=True)
+    try:
+        executed = run(chapter, values, root, progress=progress)
+    except ChapterError as error:
+        write(for_people(error.notebook), failed)
+        raise BookError(f"{error} (what was executed: {failed})") from error
+    write(for_people(executed), output)
+    if page:
+        write_whole(output.with_suffix(".html"), as_page(for_people(executed), root).encode())
     return executed
 
 
 def run(
-    chapter: str, given: Mapping[str, Any], root: Path, *, extension: str | None = None
+    chapter: str,
+    given: Mapping[str, Any],
+    root: Path,
+    *,
+    progress: bool = False,
+    extension: str | None = None,
 ) -> nbformat.NotebookNode:
     """The chapter, executed with checked parameters, and with an extension of IPython loaded if one is named.
 
-    BookError, in one line: a cell fails.
+    ChapterError, in one line: a cell fails.
     """
     notebook = load(chapter, root)
     # Only what differs from the defaults is injected: the page of a plain build shows no second cell.
     known = parameters(notebook)
-    changed = {name: value for name, value in given.items() if value != known[name].default}
+    _inject(notebook, {name: v for name, v in given.items() if v != known[name].default})
+    n_cells = sum(cell.cell_type == "code" for cell in notebook.cells)
+    hide = None if progress else True  # None: where there is no terminal
     try:
-        executed = papermill.execute_notebook(
-            notebook,
-            None,
-            parameters=changed,
-            kernel_name="python3",
-            language="python",
-            cwd=root,
-            progress_bar=False,
-            record_timing=False,
-            coalesce_streams=True,
-            # what a kernel says of itself is not the chapter's
-            extra_arguments=["--log-level=50", *([f"--ext={extension}"] if extension else [])],
-        )
-    except PapermillExecutionError as error:
-        raise BookError(f"{chapter}: {_failure(error)}") from error
+        with tqdm(total=n_cells, desc=chapter, unit=" cells", leave=False, disable=hide) as bar:
+            kernels.execute(notebook, root, bar.update, extension=extension)
+    except CellExecutionError as error:
+        raise ChapterError(f"{chapter}: {_failure(notebook, error)}", notebook) from error
     except DeadKernelError as error:
-        raise BookError(f"{chapter}: the kernel died (out of memory?)") from error
-    return _without_papermill(executed)
+        raise ChapterError(f"{chapter}: {_died(notebook)}", notebook) from error
+    except (RuntimeError, OSError) as error:  # "Kernel died before replying to kernel_info", no port, ...
+        raise ChapterError(
+            f"{chapter}: its kernel ({sys.executable}) did not start: {error}", notebook
+        ) from error
+    return notebook
 
 
-def _failure(error: PapermillExecutionError) -> str:
+def export(folder: Path, name: str | None = None, *, root: Path) -> list[Path]:
+    """Write a chapter, or all of them, as plain notebooks without outputs; returns their paths.
+
+    JupyterLab, papermill and nbconvert run them as they are, wherever `splithistory` is installed.
+    """
+    named = chapters(root) if name is None else [find_chapter(name, root)]
+    paths = [Path(folder).absolute() / f"{chapter.removeprefix('book/')}.ipynb" for chapter in named]
+    for chapter, path in zip(named, paths, strict=True):
+        write(for_people(load(chapter, root)), path)
+    return paths
+
+
+def _inject(notebook: nbformat.NotebookNode, values: Mapping[str, Any]) -> None:
+    """Put a cell that sets parameters behind the notebook's own, if there are any, as papermill does."""
+    if values:
+        source = "".join(f"{name} = {value!r}\n" for name, value in values.items())
+        cell = nbformat.v4.new_code_cell(
+            f"# Parameters\n{source}", metadata={"tags": ["injected-parameters"]}
+        )
+        tagged = ("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
+        notebook.cells.insert(list(tagged).index(True) + 1, cell)
+
+
+def _failure(notebook: nbformat.NotebookNode, error: CellExecutionError) -> str:
     """Cell, line and error of a failed execution, in one line."""
-    trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
+    trace = re.sub(r"\x1b\[[0-9;]*m", "", error.traceback)
     line = re.search(r"^-+> \d+ (.*)$", trace, flags=re.MULTILINE)
     at = f" at `{line.group(1).strip()}`" if line else ""
     reason = " ".join(f"{error.ename}: {error.evalue}".split()).rstrip(": ")
-    return f"code cell {error.exec_count}{at}: {reason}"
+    return f"code cell {_last_begun(notebook)}{at}: {reason}"
 
 
-def _without_papermill(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Drop the time stamps, paths and empty tags that papermill leaves in the metadata."""
-    notebook.metadata.pop("papermill", None)
-    for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
-        if not cell.metadata.get("tags"):
-            cell.metadata.pop("tags", None)
-    return notebook
+def _died(notebook: nbformat.NotebookNode) -> str:
+    return f"code cell {_last_begun(notebook)}: the kernel died (out of memory?)"
+
+
+def _last_begun(notebook: nbformat.NotebookNode) -> int:
+    return max((cell.get("execution_count") or 0 for cell in notebook.cells), default=0)
 
 
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:

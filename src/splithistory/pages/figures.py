@@ -13,6 +13,7 @@ from matplotlib import font_manager
 from matplotlib.lines import Line2D
 
 from ..information import implied_op
+from .gluing import hand_over
 from .tables import use_house_tables
 
 GOAL_COLOUR = {0: "#6b6b6b", 2: "#0072b2", 4: "#d55e00", 6: "#009e73"}  # by n_good; 0: pretrained only
@@ -27,7 +28,7 @@ def use_house_style() -> None:
     here = Path(__file__).parent
     for font in sorted(here.glob("fonts/*.ttf")):
         font_manager.fontManager.addfont(font)
-    plt.style.use(here / "house.mplstyle")
+    plt.style.use(["default", here / "house.mplstyle"])  # over a user's own settings
     use_house_tables()
     try:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
@@ -292,8 +293,16 @@ def nothing(why: str) -> plt.Figure:
 
 
 def keep(fig: plt.Figure, name: str) -> None:
-    """Glue a figure for the page to place with its caption (`{glue:figure}`), and close it."""
-    from myst_nb import glue
+    """Glue a figure for the page to place with its caption (`{glue:figure}`), and close it.
 
-    glue(name, fig, display=False)
+    The page has the SVG; a notebook shows a PNG beneath the cell: Jupyter draws no SVG that it does not
+    trust, such as one of a notebook that was downloaded.
+    """
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.core.pylabtools import retina_figure
+
+    shell, shown, about = InteractiveShell.instance(), {}, {}
+    if shell.display_formatter is None or shell.display_formatter.formatters["image/png"].enabled:
+        shown["image/png"], about["image/png"] = retina_figure(fig, base64=True)
+    hand_over(name, fig, shown, about)
     plt.close(fig)

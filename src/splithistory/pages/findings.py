@@ -4,6 +4,7 @@ Takes results and intervals, computes no statistic of its own.
 """
 
 import ast
+import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ import pandas as pd
 
 from ..information import shown
 from ..statistics import Interval, detectable, told
+from .gluing import hand_over
 from .tables import typeset
 
 _SAID = {None: "too small to tell", True: "yes", False: "no"}
@@ -31,15 +33,17 @@ def found(statement: str, holds: bool | None, *, asserted: bool) -> None:
 
 
 def quote(**texts: str) -> None:
-    """Glue numbers, already rounded to text, for the prose to quote (`{glue:text}`)."""
-    from myst_nb import glue
+    """Glue numbers, already rounded to text, for the prose to quote (`{glue:text}`).
 
+    In Jupyter each stands beneath the cell by its name.
+    """
     for name, text in texts.items():
         if not isinstance(text, str):
             raise ValueError(
                 f"{name}: given {text!r}, allowed is text (round it: the prose shows it as it is)"
             )
-        glue(name, typeset(text), display=False)
+        text = typeset(text)
+        hand_over(name, text, {"text/html": f"<code>{name}</code> = {html.escape(text)}"})
 
 
 def record(**numbers: float) -> None:
@@ -47,12 +51,10 @@ def record(**numbers: float) -> None:
 
     A name that the chapter quotes is taken: choose another.
     """
-    from myst_nb import glue
-
     for name, number in numbers.items():
         if np.ndim(number) or np.asarray(number).dtype.kind not in "fiu":
             raise ValueError(f"{name}: given {shown(number)}, allowed is a number")
-        glue(name, round(float(f"{number:.6g}"), 12), display=False)
+        hand_over(name, round(float(f"{number:.6g}"), 12), {})
 
 
 def recorded(notebook) -> list[dict]:

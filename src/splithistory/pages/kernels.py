@@ -1,0 +1,124 @@
+"""The kernels that chapters run in: this interpreter's, and none of its user's settings."""
+
+import asyncio
+import atexit
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import nbformat
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+
+# What a shell, a terminal or a start-up file says of Matplotlib, IPython, Jupyter, Python or a language.
+_OF_THE_USER = (
+    "MPL", "MATPLOTLIB", "IPYTHON", "IPY_", "JUPYTER", "JPY_", "LC_", "LANG", "PYTHON",
+    "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "TERM",
+)  # fmt: skip
+_KEPT = {"PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"}
+_PATHS = ("SPLITHISTORY_STORE", "SPLITHISTORY_RESULTS")  # relative to where the command was given
+
+_running: set["_Kernel"] = set()
+_register = threading.Lock()
+
+
+def environment() -> dict[str, str]:
+    """What a kernel finds in its environment: ours without the user's taste, its settings in a new folder."""
+    own = {k: v for k, v in os.environ.items() if k in _KEPT or not k.startswith(_OF_THE_USER)}
+    own |= {name: os.path.abspath(own[name]) for name in _PATHS if own.get(name)}
+    with _register:  # of kernels that start at once, one makes the folders
+        places = _settings()
+    return own | places | {"LC_ALL": "C.UTF-8", "PYTHONUTF8": "1"}
+
+
+@cache
+def _folder() -> "tempfile.TemporaryDirectory[str]":
+    """A folder as long as this process."""
+    return tempfile.TemporaryDirectory(prefix="splithistory-", ignore_cleanup_errors=True)
+
+
+@cache
+def _settings() -> dict[str, str]:
+    """Where Matplotlib, IPython and Jupyter look for settings and keep caches: empty folders."""
+    names = ("MPLCONFIGDIR", "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    places = {name: str(Path(_folder().name) / name.lower()) for name in names}
+    for place in places.values():
+        Path(place).mkdir()
+    # Fonts are listed once, here: listing them in a kernel, Matplotlib says so on stderr if it takes long.
+    command = [sys.executable, "-c", "import matplotlib.font_manager"]
+    subprocess.run(command, env=os.environ | places, capture_output=True, check=False)
+    return places
+
+
+class _Kernel(AsyncKernelManager):
+    """IPython under this interpreter, whatever kernels are installed under the name of Python."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=command, display_name="Python 3", language="python")
+
+
+def execute(
+    notebook: nbformat.NotebookNode,
+    folder: Path,
+    done: Callable[[], object] = lambda: None,
+    *,
+    extension: str | None = None,
+) -> None:
+    """Run all cells of a notebook, in the folder, and put their outputs in; `done` is called after each cell.
+
+    extension: of IPython, to load first.
+
+    CellExecutionError: a cell fails; DeadKernelError: the kernel dies; RuntimeError: it does not start. What
+    ran before has its outputs.
+    """
+    asyncio.run(_execute(notebook, folder, done, [f"--ext={extension}"] if extension else []))
+
+
+async def _execute(
+    notebook: nbformat.NotebookNode, folder: Path, done: Callable[[], object], arguments: list[str]
+) -> None:
+    async def after(**_) -> None:
+        done()
+
+    environ = environment()
+    kernel = _Kernel(connection_file=str(Path(_folder().name) / f"{id(notebook)}.json"))
+    with _register:
+        _running.add(kernel)
+    client = NotebookClient(
+        notebook,
+        km=kernel,
+        timeout=None,
+        record_timing=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(folder)}},
+        extra_arguments=["--log-level=50", *arguments],  # what a kernel says of itself is not the chapter's
+        on_cell_executed=after,
+    )
+    try:
+        await client.async_execute(env=environ, cleanup_kc=True)
+    finally:
+        atexit.unregister(client._cleanup_kernel)  # left behind by nbclient where a kernel does not start
+        with _register:
+            _running.discard(kernel)
+        await _stop(kernel)
+
+
+async def _stop(kernel: _Kernel) -> None:
+    if kernel.has_kernel:
+        await kernel.shutdown_kernel(now=True)
+
+
+def kill_all() -> None:
+    """End every kernel that runs, such as those of chapters nobody waits for any more."""
+    with _register:
+        for kernel in _running:
+            if kernel.has_kernel and (pid := getattr(kernel.provisioner, "pid", None)):
+                os.kill(pid, 9)
