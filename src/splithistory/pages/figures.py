@@ -162,7 +162,7 @@ def curve_panels(table, looks, by, columns: int, *, ylim) -> plt.Figure:
     looks: {column of curves: style of its line}; by: what groups have in common, named above each panel.
     """
     groups = list(table.groupby(list(by), sort=False))
-    fig, axes = panels(-(-len(groups) // columns), columns, 7.4 / columns, 1.7, sharey=True)
+    fig, axes = panels(-(-len(groups) // columns), columns, 5.25 / columns, 1.5, sharey=True)
     for ax, (place, rows) in zip(axes, groups, strict=False):
         for column, look in looks.items():
             curves(ax, rows[rows["column"] == column], **{"linewidth": 0.8} | look)

@@ -23,13 +23,13 @@ def kinds_table(rows: list[Row]):
 
 
 def verdict_table(rows: Iterable[Row]):
-    """Every claim with what was found and its verdict; its name leads to where it is seen."""
-    return _table(("claim", "found", "verdict"), map(_judged, rows), "claims verdicts")
+    """Every claim and its verdict; its name leads to where it is seen, what was found is folded below it."""
+    return _table(("claim", "verdict"), map(_judged, rows), "claims verdicts")
 
 
 def criteria_table(rows: Iterable[Row]):
-    """Every claim with its test and its threshold."""
-    return _table(("claim", "statistic and test", "threshold"), map(_criterion, rows))
+    """Every claim with its test and its threshold, folded under its name."""
+    return _html("".join(map(_criterion, rows)))
 
 
 def moved_table(rows: Iterable[Row]):
@@ -40,10 +40,10 @@ def moved_table(rows: Iterable[Row]):
 
 
 def profiles_table(judged: Mapping[str, list[Row]]):
-    """Verdicts of the claims that are measured, side by side: {profile: its rows}."""
+    """Verdicts of the claims that are measured, side by side: {profile: its rows}, folded."""
     each = zip(*judged.values(), strict=True)
-    lines = ([own[0].id, *map(_verdict, own)] for own in each if own[0].criterion.evidence == "measured")
-    return _table(("claim", *judged), lines)
+    lines = [[own[0].id, *map(_verdict, own)] for own in each if own[0].criterion.evidence == "measured"]
+    return _html(_folded(f"{len(lines)} claims, side by side", _rows(("claim", *judged), lines)))
 
 
 def _verdict(row: Row) -> str:
@@ -54,7 +54,8 @@ def _judged(row: Row) -> list[str]:
     name = escape(row.id)
     if row.figure:
         name = f'<a href="../{row.figure}">{name}</a>'
-    return [f"{name}<br>{escape(row.claim)}", _shown(row.found), f"{_verdict(row)}<br>{row.criterion.kind}"]
+    found = _folded("what was found", _shown(row.found))
+    return [f"{name}<br>{escape(row.claim)}{found}", f"{_verdict(row)}<br>{row.criterion.kind}"]
 
 
 def _shown(text: str) -> str:
@@ -62,18 +63,32 @@ def _shown(text: str) -> str:
     return re.sub(r"(?<![\w-])-(?=[\d.])", "−", escape(text))
 
 
-def _criterion(row: Row) -> list[str]:
+def _criterion(row: Row) -> str:
     c = row.criterion
-    more = {"mended": c.mended, "known": c.known, "smallest effect, chosen after the numbers": c.smallest}
-    added = (f"<br>{name}: {escape(text)}" for name, text in more.items() if text)
-    return [row.id, escape(f"{c.statistic}; {c.test}"), escape(c.threshold) + "".join(added)]
+    said = {"statistic and test": f"{c.statistic}; {c.test}", "threshold": c.threshold, "mended": c.mended}
+    said |= {"known": c.known, "smallest effect, chosen after the numbers": c.smallest}
+    lines = (f"<p><i>{name}</i>: {escape(text)}</p>" for name, text in said.items() if text)
+    return _folded(row.id, "".join(lines))
+
+
+def _folded(name: str, text: str) -> str:
+    """A part of a page that opens at its name."""
+    return f'<details class="claims"><summary>{escape(name)}</summary>{text}</details>'
 
 
 def _table(head: Iterable[str], lines: Iterable[list[str]], kind: str = "claims"):
+    return _html(_rows(head, lines, kind))
+
+
+def _html(text: str):
     from IPython.display import HTML  # only where pages are executed
 
+    return HTML(text)
+
+
+def _rows(head: Iterable[str], lines: Iterable[list[str]], kind: str = "claims") -> str:
     def line(cells: Iterable[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"
 
     body = "".join(line(cells, "td") for cells in lines)
-    return HTML(f'<table class="{kind}">{line(head, "th")}{body}</table>')
+    return f'<table class="{kind}">{line(head, "th")}{body}</table>'
