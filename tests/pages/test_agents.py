@@ -1,4 +1,4 @@
-"""Agents of the chapter on simulators: the published network acts as trained, tables say what replays can show."""
+"""Agents of the chapter on simulators: the network acts as trained, tables say what replays can show."""
 
 import gymnasium
 import numpy as np
