@@ -13,6 +13,7 @@ import pytest
 from splithistory import study
 from splithistory.information import implied_op
 from splithistory.pages import figures
+from splithistory.pages.claims import VERDICTS
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,12 @@ def test_every_goal_has_a_colour_and_every_size_a_marker_of_its_own():
 
 
 def test_the_same_figure_is_the_same_svg_twice():
-    assert svg(figures.schematic()) == svg(figures.schematic())
+    def drawn():
+        fig, (ax,) = figures.panels(1, 1, 3.0, 2.0)
+        figures.scatter_model(ax, 0.5, 0.2, n_good=4, size="53k")
+        return svg(fig)
+
+    assert drawn() == drawn()
 
 
 def test_a_model_is_drawn_at_its_values_with_its_interval():
@@ -141,11 +147,27 @@ def test_each_stage_has_a_marker_of_its_own_and_only_the_reinforced_one_is_fille
     assert [s for s, look in looks.items() if look["markerfacecolor"] != "white"] == ["finetuned"]
 
 
-def test_the_key_of_terms_has_an_entry_a_term_and_a_goal():
+def test_stacked_terms_end_at_op_once_delta_is_taken_off_and_the_key_names_them():
     _, ax = plt.subplots()
-    figures.key_to_terms(ax, (1.0, 0.6, 0.3), study.GOALS)
-    texts = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert texts[3:5] == ["δ, subtracted", "Op"] and texts[5:] == [figures.goal_name(g) for g in study.GOALS]
+    terms = {"op_success_rate": 0.4, "op_within_success": 0.2, "op_within_failure": 0.1, "delta": 0.05}
+    figures.stacked_terms(ax, pd.DataFrame([{"n_good": 4, "op": 0.65, **terms}]))
+    ends = [bar.get_x() + bar.get_width() for bar in ax.patches]
+    np.testing.assert_allclose(ends, [0.4, 0.6, 0.7, 0.65])
+    assert ax.collections[0].get_segments()[0][0, 0] == 0.65
+    names = [handle.get_label() for handle in figures.term_handles()]
+    assert names[-2:] == ["δ, subtracted", "Op"] and len(names) == len(figures.WATERFALL)
+
+
+def test_counted_bars_are_as_long_as_their_counts_and_say_them_in_readable_ink():
+    _, ax = plt.subplots()
+    figures.counted_bars(ax, {"a": {"x": 3, "y": 1}, "b": {"x": 0, "y": 2}}, {"x": "#333333", "y": "#eeeeee"})
+    assert [(bar.get_x(), bar.get_width()) for bar in ax.patches] == [(0, 3), (3, 1), (0, 0), (0, 2)]
+    assert [text.get_text() for text in ax.texts] == ["3", "1", "2"]
+    assert [text.get_color() for text in ax.texts] == ["white", figures.INK, figures.INK]
+
+
+def test_every_verdict_has_a_colour():
+    assert list(figures.VERDICT_COLOUR) == list(VERDICTS)
 
 
 def test_models_on_goals_stand_in_the_panel_of_the_goal():

@@ -10,7 +10,7 @@ from splithistory.pages import findings
 
 def test_what_a_trend_could_have_shown_is_said_for_each_interval():
     said = findings.could_see([(0.0, 0.1), (0.5, 0.2)], 5)
-    assert said == "true changes of 0.135, 0.271 would be told from none in 8 studies of 10"
+    assert said == "true changes of 0.135, 0.271 would be clear in 8 studies of 10"
 
 
 def test_a_number_that_was_not_rounded_to_text_is_refused():

@@ -99,6 +99,8 @@ def _stage(plan: Mapping[str, Mapping[str, Any]], stage: Path, root: Path) -> No
     shutil.rmtree(stage, ignore_errors=True)
     no_runs = shutil.ignore_patterns("*.ipynb", ".*", "__pycache__")
     shutil.copytree(root / "book", stage / "book", ignore=no_runs)
+    if (root / "results").is_dir():  # tables that pages offer for download
+        shutil.copytree(root / "results", stage / "results", ignore=shutil.ignore_patterns("weights"))
     shutil.copy2(root / "_toc.yml", stage)
     config = yaml.safe_load((root / "_config.yml").read_text("utf8"))
     config["execute"] = {"execute_notebooks": "off"}  # they come executed

@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import font_manager
+from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
 from ..information import implied_op
@@ -20,6 +21,14 @@ GOAL_COLOUR = {0: "#6b6b6b", 2: "#0072b2", 4: "#d55e00", 6: "#009e73"}  # by n_g
 SIZE_MARKER = {"18k": "o", "53k": "s", "144k": "^", "402k": "D"}
 STAGE_MARKER = {"finetuned": "o", "pretrained": "s", "untrained": "^", "generator": "D"}
 INK, FAINT = "#333333", "#9a9a9a"
+VERDICT_COLOUR = {
+    "reproduced": "#009e73",
+    "reproduced with a correction": "#0072b2",
+    "contradicted": "#d55e00",
+    "undecided": "#6b6b6b",
+    "not testable": "#b8b8b8",
+    "too small to tell": "#dddddd",
+}
 _SHADE = {"op_success_rate": 1, "op_within_success": 0.6, "op_within_failure": 0.3, "delta": 0.45, "op": 1}
 
 
@@ -84,12 +93,44 @@ def legend_above(fig, handles, columns: int = 3) -> None:
     fig.legend(handles=list(handles), ncols=columns, loc="outside upper center")
 
 
-def key_to_terms(ax, shades: Iterable[float], n_goods) -> None:
-    """The key of bars of the terms of Op: a shade a term, δ as an open box, Op as a line, a colour a goal."""
-    names = ("success rate, kl(s, p)", "within success", "within failure")
-    terms = [handle(name, linewidth=6, alpha=shade) for name, shade in zip(names, shades, strict=True)]
-    terms += [mark("δ, subtracted", "s", markerfacecolor="none"), handle("Op", linewidth=1.6)]
-    ax.legend(handles=[*terms, *goal_handles(n_goods)], **BESIDE)
+def stacked_terms(ax, means) -> None:
+    """Op as a bar a row, from the top: terms in shades of the goal's colour, less δ (open box); Op a line.
+
+    means: rows of n_good and the names in WATERFALL, in nats.
+    """
+    y, left = np.arange(len(means)), np.zeros(len(means))
+    colour = means["n_good"].map(GOAL_COLOUR)
+    for name in list(WATERFALL)[:3]:
+        ax.barh(y, means[name], left=left, color=colour, alpha=_SHADE[name], height=0.72)
+        left = left + means[name].to_numpy()
+    ax.barh(y, -means["delta"], left=left, height=0.72, color="none", edgecolor=INK, linewidth=0.7)
+    ax.vlines(means["op"], y - 0.46, y + 0.46, color=INK, linewidth=1.6)
+    ax.set(ylim=(len(means) - 0.3, -0.7), xlabel="Op and its terms (nats)")  # first row on top
+    ax.grid(axis="y", visible=False)
+
+
+def term_handles() -> list[Line2D]:
+    """The key of `stacked_terms`: a shade a term, δ as an open box, Op as a line."""
+    names = dict(zip(WATERFALL, ("success rate, kl(s, p)", "within success", "within failure"), strict=False))
+    terms = [handle(name, linewidth=6, alpha=_SHADE[term]) for term, name in names.items()]
+    return [*terms, mark("δ, subtracted", "s", markerfacecolor="none"), mark("Op", "|", markersize=10)]
+
+
+def counted_bars(ax, counts, colours) -> None:
+    """A bar for each row of counts {row: {part: n}}, from the top, its parts in colours, with their n."""
+    for y, parts in enumerate(counts.values()):
+        left = 0
+        for part, n in parts.items():
+            ax.barh(y, n, left=left, color=colours[part], edgecolor="white", height=0.75)
+            if n:
+                ink = "white" if sum(to_rgb(colours[part])) < 1.9 else INK
+                ax.text(left + n / 2, y, str(n), ha="center", va="center", color=ink)
+            left += n
+    ax.set_yticks(range(len(counts)), counts)
+    ax.invert_yaxis()
+    ax.grid(False)
+    ax.set_xticks([])
+    ax.spines[:].set_visible(False)
 
 
 def stage_look(stage: str, colour: str = INK) -> dict:
@@ -247,41 +288,6 @@ def waterfall(ax, terms: dict[str, tuple[float, float]], *, colour: str) -> None
     ax.set_xticks(range(len(WATERFALL)), WATERFALL.values(), fontsize=8)
     ax.set_ylim(0, 1.2 * (terms["op"][0] + terms["op"][1]))
     ax.grid(axis="x", visible=False)
-
-
-def schematic() -> plt.Figure:
-    """The two futures of a split history: the policy answers one past, the world continues it or another."""
-    fig, axes = plt.subplots(1, 2, figsize=(7.2, 2.7))
-    _future(axes[0], "optimized future $F$", "history $h$", None, "action $a$", "outcome $f$")
-    _future(
-        axes[1], "split-history future $F'$", "history $h'$", "history $h''$", "action $a'$", "outcome $f'$"
-    )
-    return fig
-
-
-def _future(ax, title, past, other_past, action, outcome) -> None:
-    ax.set(xlim=(0, 10), ylim=(0, 5.4), xticks=[], yticks=[], title=title)
-    ax.grid(False)
-    ax.spines[:].set_visible(False)
-    before, after = _box(ax, 1.7, 1.2, past, "#eef1f4"), _box(ax, 8.3, 1.2, outcome, "#fbe9dc")
-    chosen, seen = _box(ax, 6.4, 3.9, action, "#e2eef7"), before
-    if other_past:
-        seen = _box(ax, 1.7, 3.9, other_past, "#eef1f4")
-    _arrow(ax, seen, chosen, "policy", (4.1, 4.35) if other_past else (3.3, 3.0))
-    _arrow(ax, before, after, "world", (5.0, 0.75))
-    _arrow(ax, chosen, after, "", (0, 0))
-
-
-def _box(ax, x, y, text, colour):
-    style = {"boxstyle": "round,pad=0.45", "facecolor": colour, "edgecolor": FAINT, "linewidth": 0.8}
-    return ax.text(x, y, text, ha="center", va="center", bbox=style, fontsize=10.5)
-
-
-def _arrow(ax, start, end, label, at) -> None:
-    ends = {"patchA": start.get_bbox_patch(), "patchB": end.get_bbox_patch(), "shrinkA": 3, "shrinkB": 3}
-    look = {"arrowstyle": "-|>", "color": INK, "linewidth": 1.1}
-    ax.annotate("", end.get_position(), start.get_position(), arrowprops=look | ends)
-    ax.text(*at, label, ha="center", va="center", color=INK, fontsize=10, style="italic")
 
 
 def nothing(why: str) -> plt.Figure:

@@ -134,7 +134,7 @@ def word(interval: Interval, below: str, unclear: str, above: str) -> str:
 def could_see(intervals: Iterable[Interval], n: int) -> str:
     """What trends over n seeds, (mean, half width) each, could have shown, as a clause of a sentence."""
     each = ", ".join(f"{detectable(half, n):.3f}" for _, half in intervals)
-    return f"true changes of {each} would be told from none in 8 studies of 10"
+    return f"true changes of {each} would be clear in 8 studies of 10"
 
 
 def benchmarked(folder: Path, name: str) -> dict[str, np.ndarray]:
