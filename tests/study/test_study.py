@@ -38,6 +38,22 @@ def test_quick_lists_every_model_and_its_measurement_after_what_it_needs():
     assert len(seen) == len(jobs)
 
 
+def test_a_setting_is_of_every_size_and_what_an_arm_sets_stays():
+    given = {"noise": 0.1, "rate": 5e-4, "pretraining_rate": 0.02}
+    runs = [model.run for model in study.models(study.varied(study.PROFILES["post"], given))]
+    assert {run.world.noise for run in runs} == {0.1}
+    rates = {(run.kind, run.config.rate) for run in runs if run.trains}
+    assert rates == {("pretrain", 0.02), ("reinforce", 5e-4)}
+    arms = study.models(study.varied(study.PROFILES["ablations"], {"batch": 64}))
+    batches = {model.arm: model.run.config.batch for model in arms if model.stage == "finetuned"}
+    assert (batches["batch 32"], batches["updates 1600"]) == (32, 64)
+
+
+def test_an_unknown_setting_is_refused():
+    with pytest.raises(ValueError, match=r"^settings: given alphabet, allowed are modulus, window, noise,"):
+        study.varied(TINY, {"alphabet": 4})
+
+
 def test_a_key_changes_with_everything_that_changes_the_weights():
     base = next(job.payload for job in study.jobs(TINY) if isinstance(job.payload, Pretrain))
     assert base.spec["config"]["dropout"] == 0.1  # defaults are in the key

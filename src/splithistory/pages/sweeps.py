@@ -185,7 +185,9 @@ def sweep(
     folder: of the sweep. `points` in it holds what has ended, and a point found there is not done again;
     `table` holds values.parquet, failures.parquet and a manifest that names the `command`, whole or not at
     all. workers, scheduler: as in `study.grid.run`; workers must see the folder and the points' places.
+    ValueError, before anything is touched: workers or scheduler are not allowed.
     """
+    grid.check(workers, scheduler)
     store, first = Store(Path(folder).resolve() / "points"), dict[str, str]()
     missing = {key(point.spec): point for point in points if point.spec not in store}
     todo = []
@@ -207,6 +209,7 @@ def _do(payload: tuple[Point, Path], report: grid.Report) -> None:
     try:
         rows = point.done()
     except (RuntimeError, ValueError) as error:
+        store.root.mkdir(parents=True, exist_ok=True)
         reason = json.dumps({"reason": " ".join(str(error).split())})
         write_whole(_failure(point, store), reason.encode())
     else:
@@ -215,9 +218,7 @@ def _do(payload: tuple[Point, Path], report: grid.Report) -> None:
 
 def _failure(point: Point, store: Store) -> Path:
     """Where it is written why a point failed, beside where what came of it would lie."""
-    folder = store.folder(point.spec)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    return folder.with_suffix(".failed.json")
+    return store.folder(point.spec).with_suffix(".failed.json")
 
 
 def collect(points: Sequence[Point], store: Store) -> Tables:
