@@ -41,3 +41,5 @@ def test_the_published_parameters_are_allowed(chapter):
     known = chapters.parameters(chapters.load(chapter, ROOT))
     assert known, "a chapter has a cell tagged parameters"
     chapters.check(known, {name: parameter.default for name, parameter in known.items()})
+    numbers = [p for p in known.values() if not isinstance(p.default, bool | str) and p.name != "seed"]
+    assert all(p.ends for p in numbers), "the comment of a number ends with its range, `; 1 to 100`"

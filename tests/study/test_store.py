@@ -141,6 +141,19 @@ def test_two_runs_whose_folders_were_swapped_are_found_out(tmp_path):
             store.table(spec, "curves")
 
 
+def test_the_commit_of_a_repository_in_which_we_are_only_installed_is_not_ours(tmp_path, monkeypatch):
+    commit = ["git", "-c", "user.name=x", "-c", "user.email=x", "commit", "--quiet", "--allow-empty", "-m", "x"]
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    subprocess.run(commit, cwd=tmp_path, check=True)
+    installed = tmp_path / ".venv/lib/python3/site-packages/splithistory/study/store.py"
+    checkout = tmp_path / "src/splithistory/study/store.py"
+    for place in (installed, checkout):
+        place.parent.mkdir(parents=True)
+        monkeypatch.setattr(store_module, "__file__", str(place))
+        known = store_module.provenance()["revision"] != "unknown"
+        assert known == (place == checkout)
+
+
 @pytest.mark.parametrize("name", ["seconds", "versions", "machine", "revision"])
 def test_a_manifest_that_lacks_what_every_run_has_says_so(tmp_path, name):
     store = saved(tmp_path)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import ROOT, tiny_profile
 
-from splithistory import Recurrence, SplitHistory, split_history, statistics, study
+from splithistory import Recurrence, SplitHistory, engine, split_history, statistics, study
 from splithistory.information import entropy, kl
 from splithistory.study.measuring import HISTORY_SEED
 from splithistory.study.profiles import ACTED, EXACT, SAMPLED
@@ -90,7 +90,7 @@ def test_a_second_run_finds_everything_done(tiny):
     ],
 )
 def test_a_device_that_is_not_there_or_not_alone_is_refused(device, workers, message, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(engine, "devices", lambda: ["cpu", "cuda"])
     with pytest.raises(ValueError, match=message):
         study.run(TINY, Store(tmp_path / "new"), device=device, workers=workers)
     assert not (tmp_path / "new").exists()
@@ -112,7 +112,10 @@ class OnCpu(Worker):
 
 
 def test_on_a_gpu_all_members_of_a_size_and_arm_train_at_once_and_every_run_is_left(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(engine, "devices", lambda: ["cpu", "cuda"])
+    # A build of torch for CUDA, without a driver: only what is told that there is a GPU would ask for it.
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: pytest.fail("the driver was asked"))
     monkeypatch.setattr(study, "Worker", OnCpu)
     store = Store(tmp_path)
     n_runs = study.run(BOTH, store, device="cuda", quiet=True)

@@ -17,7 +17,7 @@ import nbformat
 import yaml
 
 from ..study.store import DEVICE_VARIABLE, STORE_VARIABLE, replace_folder
-from . import kernels, machine, plotted
+from . import kernels, plotted
 from .chapters import BookError, chapters, check, load, pages, parameters, project_root, run, write
 from .comparison import comparable
 
@@ -105,8 +105,6 @@ def _stage(plan: Mapping[str, Mapping[str, Any]], stage: Path, root: Path) -> No
     config = yaml.safe_load((root / "_config.yml").read_text("utf8"))
     config["execute"] = {"execute_notebooks": "off"}  # they come executed
     (stage / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True), "utf8")
-    if "book/machine" in pages(root):
-        machine.write(stage / "book/_static")  # what the interactive pages load
     for chapter, notebook, seconds in _executed(plan, root):
         write(notebook, stage / f"{chapter}.ipynb")
         (stage / f"{chapter}.md").unlink()

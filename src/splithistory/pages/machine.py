@@ -57,6 +57,14 @@ def write(folder: Path) -> list[Path]:
     return [folder / name for name in contents]
 
 
+def setup(app) -> dict:
+    """Sphinx calls this: a book that has the pages gets what they load before it reads them."""
+    source = Path(app.srcdir)
+    if (source / "book/machine.md").is_file():
+        app.connect("builder-inited", lambda _: write(source / "book/_static"))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
 def script(name: str, data) -> str:
     """A script that hands data over by a name: pages opened from a disk may load no other file."""
     return f"splithistory.receive({json.dumps(name)}, {json.dumps(data, separators=(',', ':'))});\n"

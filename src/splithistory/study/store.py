@@ -398,13 +398,22 @@ def _version(name: str) -> str:
 
 
 def _revision() -> str:
-    """The commit of the code, marked when the tree differs from it; "unknown" outside a checkout."""
-    here = Path(__file__).parent
-    git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    """The commit of the code, marked when the tree differs from it; "unknown" outside a checkout of ours.
+
+    An environment may lie in a repository of its user's, whose commits say nothing of this code.
+    """
+    here = Path(__file__).resolve()
     try:
-        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+        ours = Path(_git(here.parent, "rev-parse", "--show-toplevel")).resolve() == here.parents[3]
+        describe = ("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+        return _git(here.parent, *describe) if ours else "unknown"
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def _git(folder: Path, *words: str) -> str:
+    command = ["git", "-C", str(folder), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _sha256(path: Path) -> str:
