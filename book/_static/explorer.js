@@ -121,14 +121,17 @@
   function sentence(f, goal) {
     const [s, other, p] = [lib.success(f, goal), lib.otherSuccess(f, goal), lib.chance(f, goal)];
     const excess = Math.max(0, lib.op(f) + lib.delta(f) - lib.impliedOp(f, goal));
-    const what = `${lib.inWords(goal)} comes in ${lib.percent(s)} of cases, and in ${lib.percent(other)} when the answers are put into other histories.`;
+    const elsewhere = `in ${lib.percent(other)} when the answers are put into other histories`;
+    const what = `${lib.inWords(goal)} comes in ${lib.percent(s)} of cases, and ${elsewhere}.`;
     const implied = `Op is ${lib.nats(lib.op(f))} nats. The success rate implies ${lib.nats(lib.impliedOp(f, goal))}`;
     const rest =
       excess < 0.0005
         ? "there is nothing more"
         : `${lib.nats(excess)} more come from favouring some good outcomes, or some bad ones`;
+    const less =
+      lib.delta(f) < 0.0005 ? "" : `; ${lib.nats(lib.delta(f))} less because F′ is not quite even (δ)`;
     const below = s < p ? " (by being worse than chance)" : "";
-    return `${what} ${implied}${below}; ${rest}.`;
+    return `${what} ${implied}${below}; ${rest}${less}.`;
   }
 
   // --- the component --------------------------------------------------------------------------------------------
@@ -163,7 +166,8 @@
           ? `<button type="button" aria-label="outcome ${k} is good">${k}</button>`
           : `<span>${k}</span>`;
       const label = `outcome ${k}, ${future === "outcome" ? "with the policy" : "in other histories"}`;
-      made.innerHTML = `${name}<input type="range" min="0" max="1" step="0.005" aria-label="${label}"><output></output>`;
+      made.innerHTML = `${name}<input type="range" min="0" max="1" step="0.005" aria-label="${label}">
+        <output></output>`;
       made
         .querySelector("input")
         .addEventListener("input", (event) => drag(future, k, Number(event.target.value)));
@@ -210,7 +214,7 @@
       slot(
         "others",
         n > 1
-          ? `F′ is the mean of ${n} futures, one for each answer that is ever given; drag it, and it becomes a single one.`
+          ? `F′ is the mean of ${n} futures, one for each answer; drag it, and it becomes a single one.`
           : "",
       );
     }
@@ -227,7 +231,6 @@
       slot("imp", lib.nats(lib.imp(state)));
       slot("implied", lib.nats(lib.impliedOp(state, state.goal)));
       slot("imp-min", lib.nats(lib.impMin(state, state.goal)));
-      slot("say", sentence(state, state.goal));
     }
 
     function drawCharts() {
@@ -273,18 +276,29 @@
       drawRules();
       find("[data-slot=link]").href = toHash(state);
       window.clearTimeout(later);
-      later = window.setTimeout(() => window.history.replaceState(null, "", toHash(state)), 200); // browsers limit how often
+      later = window.setTimeout(settle, find("[data-slot=say]").textContent ? 250 : 0);
+    }
+
+    /** What must not follow every step of a drag: the sentence, which is read aloud, and the address. */
+    function settle() {
+      slot("say", sentence(state, state.goal));
+      window.history.replaceState(null, "", toHash(state));
+    }
+
+    function load(given) {
+      state = given;
+      draw();
     }
 
     build();
     find("[data-set=case]").addEventListener("change", (event) => {
-      state = stateOf(
-        data.cases.find((one) => slug(one) === event.target.value),
-        data,
-      );
-      draw();
+      const chosen = data.cases.find((one) => slug(one) === event.target.value);
+      load(stateOf(chosen, data));
     });
-    window.addEventListener("hashchange", () => ((state = fromHash(window.location.hash, data)), draw()));
+    window.addEventListener("hashchange", () => {
+      load(fromHash(window.location.hash, data));
+      root.scrollIntoView(); // a link further down led here
+    });
     find(".ex-live").hidden = false;
     draw();
     new ResizeObserver(drawCharts).observe(root); // letters keep their size, whatever the width

@@ -75,7 +75,7 @@
   function drawStrips(box, rows) {
     const token = (value, kind) => `<span class="${kind}">${value}</span>`;
     const strip = (kind, past, action, outcome) =>
-      `<div class="sh-strip ${kind}"><span class="past">${past}</span>${token(action, "action")}${token(outcome, "outcome")}</div>`;
+      `<div class="sh-strip ${kind}">${token(past, "past")}${token(action, "action")}${token(outcome, "outcome")}</div>`;
     const parts = rows.map(({ tokens, action, outcome }, i) => {
       const past = tokens.map((value) => token(value, value < 8 ? "even" : "odd")).join("");
       return strip(i ? "" : "own", past, action, outcome);
@@ -184,9 +184,12 @@
       slot("so", conclusion(s - other));
       slot("own", share(tally.own, s));
       slot("other", share(tally.other, other));
-      slot("op", nats(now.op));
-      slot("imp", nats(now.imp));
       const n = thousands(state.n);
+      for (const name of ["op", "imp"]) {
+        const [low, high] = state.ends[name].map(nats);
+        slot(name, nats(now[name]));
+        slot(`${name}-known`, `On ${n} histories: ${nats(lib[name](exact))} (95\u00a0%: ${low} to ${high}).`);
+      }
       slot(
         "key",
         live ? `Bars: drawn here. Lines: measured on ${n} histories.` : `Measured on ${n} histories.`,

@@ -76,7 +76,10 @@ def test_the_still_state_has_the_published_numbers(static, results):
     said = f"0, 2, 4 or 6 in {100 * known['s']:.0f} % of cases"
     assert said in page and f"and it is {100 * known['s_prime']:.0f} %" in page
     assert f"Op {known['op']:.3f} nats" in page and f"Imp {known['imp']:.3f} nats" in page
-    assert "$" not in page
+    low, high = (f"{known[f'op_{end}']:.3f}" for end in ("low", "high"))
+    assert f"{known['op']:.3f} (95 %: {low} to {high})" in page
+    n = f"{results.measured(row['model']).n_histories:,} histories"
+    assert n in page and n in (ROOT / "book/machine.md").read_text("utf8") and "$" not in page
 
 
 def test_what_the_page_says_to_try_is_so(results):
@@ -86,6 +89,14 @@ def test_what_the_page_says_to_try_is_so(results):
             assert warm["op"] < cold["op"], row["name"]
         else:
             assert results.measured(row["model"]).narrowing < 0.05 and cold["op"] < 0.05, row["name"]
+
+
+def test_few_histories_make_impact_too_high_as_the_page_says(results):
+    (row,) = (row for row in machine.shown(results) if row["name"] == machine.FIRST)
+    known = results.measured(row["model"])
+    shares = known.counts.ravel() / known.counts.sum()
+    drawn = np.random.default_rng(0).multinomial(100, shares, size=400).reshape(-1, 16, 16)
+    assert Futures.of_tables(drawn, POST.table).imp.mean() > known.imp + 0.03
 
 
 def test_all_models_of_the_study_can_be_explored_with_their_measures(static, results):
@@ -399,11 +410,13 @@ def test_a_bar_moves_by_keys_and_the_link_holds_the_state(explorer):
     others = np.delete(after.outcome_probs / before.outcome_probs, 3)
     assert np.allclose(others, others[0])  # the others made room in proportion
     link = explorer.get_attribute("[data-slot=link]", "href")
+    explorer.wait_for_function("(link) => location.hash === link", arg=link)
     said = explorer.inner_text("[data-slot=say]")
     explorer.goto(explorer.url.split("#")[0] + link)
     explorer.reload()
     explorer.wait_for_selector("[data-slot=ranked] tr")
     assert np.abs(shown_state(explorer).outcome_probs - after.outcome_probs).max() < 1e-5
+    explorer.wait_for_selector("[data-slot=say]:not(:empty)")
     assert explorer.inner_text("[data-slot=say]") == said and said.startswith("0, 2, 3, 4 or 6 comes")
 
 

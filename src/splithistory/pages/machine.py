@@ -139,7 +139,11 @@ def fragment(models: dict[str, dict]) -> str:
     texts = {"goal": in_words(goal), "chance": f"{100 * len(goal) / 8:.0f}\u00a0%", "first": FIRST}
     texts |= dict(zip(("bars_f", "bars_other", "s", "s_other"), [*bars, *rates], strict=True))
     texts |= dict(zip(("bars_f_said", "bars_other_said"), map(said, futures), strict=True))
-    texts |= {"op": f"{measured.op:.3f}", "imp": f"{measured.imp:.3f}", "options": _options(models)}
+    for name in ("op", "imp"):
+        value, (low, high) = getattr(measured, name), first["exact"]["0"][name]
+        known = f"On {measured.n_histories:,} histories: {value:.3f} (95\u00a0%: {low:.3f} to {high:.3f})."
+        texts |= {name: f"{value:.3f}", f"{name}_known": known}
+    texts |= {"options": _options(models)}
     texts |= {"n": f"{measured.n_histories:,}", "n_good": str(len(goal))}
     page = Path(__file__).with_name("machine.html").read_text("utf8")
     return Template(page).substitute(texts)
