@@ -34,7 +34,7 @@ study.profiles
 study.publishing study.selfreports
 study.suspects
 study
-pages.tables pages.gluing pages.kernels pages.notebooks
+pages.tables pages.gluing pages.kernels pages.notebooks pages.previews
 pages.agents pages.figures pages.findings pages.chapters pages.exact pages.plotted pages.machine \
 pages.rendering
 pages.comparison

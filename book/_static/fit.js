@@ -11,20 +11,23 @@
     const over = box.scrollWidth > box.clientWidth + 1;
     box.classList.toggle("more", over);
     if (over === box.hasAttribute("data-over")) return;
-    if (over && !box.matches("mjx-container")) box.setAttribute("role", "group");
-    if (over) box.setAttribute("aria-label", `${named(box)}, scrolls sideways`);
+    if (over) {
+      box.setAttribute("role", "group");
+      box.setAttribute("aria-label", `${named(box)}, scrolls sideways`);
+    }
     else for (const name of ["role", "aria-label"]) box.removeAttribute(name);
     box.toggleAttribute("data-over", over);
     box.tabIndex = over ? 0 : -1;
   }
 
-  // TeX in parts, each but the first beginning with a sign that stands in no bracket.
-  function parts(tex) {
+  // TeX in parts, each but the first beginning with a sign that stands in no bracket (loose: only in no brace).
+  function parts(tex, loose) {
+    if (loose) tex = tex.replace(/\\left(?![a-z])/g, "\\bigl").replace(/\\right(?![a-z])/g, "\\bigr");
     const found = [""];
     let depth = 0;
     for (const token of tex.split(/(\\(?:[a-zA-Z]+|.)|[{}()[\]=+]|(?<![\^_{(=]\s*)-)/)) {
-      if (/^(\\?[{([]|\\left|\\lvert|\\lfloor)$/.test(token)) depth++;
-      if (/^(\\?[})\]]|\\right|\\rvert|\\rfloor)$/.test(token)) depth--;
+      if (loose ? /^(\{|\\begin)$/.test(token) : /^(\\?[{([]|\\left|\\begin|\\lvert|\\lfloor)$/.test(token)) depth++;
+      if (loose ? /^(\}|\\end)$/.test(token) : /^(\\?[})\]]|\\right|\\end|\\rvert|\\rfloor)$/.test(token)) depth--;
       const sign = /^([=+-]|\\(le|leq|ge|geq|approx|to|mapsto|Rightarrow|propto|qquad|cdot))$/.test(token);
       if (sign && depth === 0 && found.at(-1).trim()) found.push("");
       found[found.length - 1] += token;
@@ -35,16 +38,35 @@
   const drawn = (tex, display) => MathJax.tex2svg(tex, { display }).querySelector("svg");
   const wide = svg => svg.getBoundingClientRect().width;
 
-  // The same equation in lines of so many pixels, as many parts in each as it takes.
-  function inLines(tex, room, put) {
-    const rows = [];
-    for (const part of parts(tex)) {
-      const longer = `${rows.at(-1) ?? ""}${part}`;
-      if (rows.length && wide(put(drawn(`${rows.length > 1 ? "\\quad " : ""}${longer}`, true))) <= room)
-        rows[rows.length - 1] = longer;
-      else rows.push(part);
+  // The rows of an aligned equation, without the marks of its columns; any other is one row.
+  function rows(tex) {
+    const inside = tex.trim().match(/^\\begin\{(split|aligned|align\*?)\}(.*)\\end\{\1\}$/s);
+    if (!inside) return [tex];
+    const found = [""];
+    let depth = 0;
+    for (const token of inside[2].split(/(\\begin|\\end|\\\\|&)/)) {
+      depth += { "\\begin": 1, "\\end": -1 }[token] ?? 0;
+      if (depth === 0 && token === "\\\\") found.push("");
+      else if (depth > 0 || token !== "&") found[found.length - 1] += token;
     }
-    const svg = drawn(`\\begin{aligned}&${rows.join("\\\\&\\quad ")}\\end{aligned}`, true);
+    return found.flatMap(rows);
+  }
+
+  // The same equation in lines of so many pixels, as many parts in each as it takes.
+  function inLines(tex, room, put, loose) {
+    const lines = [];
+    for (const row of rows(tex)) {
+      let line = "";
+      for (const part of parts(row.trim(), loose)) {
+        const longer = line + part;
+        if (line && wide(put(drawn(`${lines.length ? "\\quad " : ""}${longer}`, true))) > room) {
+          lines.push(line);
+          line = part;
+        } else line = longer;
+      }
+      if (line) lines.push(line);
+    }
+    const svg = drawn(`\\begin{aligned}&${lines.join("\\\\&\\quad ")}\\end{aligned}`, true);
     return svg.querySelector("[data-mml-node=merror]") ? null : svg;
   }
 
@@ -56,8 +78,8 @@
     put(whole.get(box));
     const room = box.hasAttribute("display") ? box.clientWidth : block(box).clientWidth;
     const source = tex.get(box);
-    if (wide(whole.get(box)) > room && source && !source.includes("\\begin"))
-      put(inLines(source, room, put) ?? whole.get(box));
+    for (const loose of source ? [false, true] : [])
+      if (wide(box.querySelector("svg")) > room) put(inLines(source, room, put, loose) ?? whole.get(box));
     const over = wide(box.querySelector("svg"));
     if (over > room) box.style.fontSize = `${Math.max(LEAST, (0.99 * room) / over) * 100}%`;
   }
@@ -65,6 +87,14 @@
     do box = box.parentElement; while (getComputedStyle(box).display.startsWith("inline"));
     return box;
   }
+
+  // For what comes later, such as previews.
+  window.splithistoryFit = root => {
+    for (const item of MathJax.startup.document.getMathItemsWithin([root])) {
+      tex.set(item.typesetRoot, item.math);
+      if (item.typesetRoot.hasAttribute("display")) fit(item.typesetRoot);
+    }
+  };
 
   addEventListener("load", async () => {
     await window.MathJax?.startup?.promise;

@@ -45,7 +45,9 @@ def page(tmp_path, drawn):
     (tmp_path / "_images").mkdir()
     (tmp_path / "_images/a.svg").write_text(drawn, "utf8")
     text = PAGE.replace("{filler}", "Words follow. " * 20)
-    done = rendering.mended(text, "book/impact.html", tmp_path, title="Split history", site="")
+    done = rendering.mended(
+        BeautifulSoup(text, "html.parser"), "book/impact.html", tmp_path, title="Split history", site=""
+    )
     return BeautifulSoup(done, "html.parser")
 
 
@@ -61,7 +63,13 @@ def test_the_head_says_what_the_page_is_about_and_loads_no_icons_twice(page):
 
 
 def test_links_for_other_sites_are_whole_where_the_address_is_known(tmp_path):
-    done = rendering.mended(PAGE, "book/impact.html", tmp_path, title="S", site="https://example.org/")
+    done = rendering.mended(
+        BeautifulSoup(PAGE, "html.parser"),
+        "book/impact.html",
+        tmp_path,
+        title="S",
+        site="https://example.org/",
+    )
     said = {m["property"]: m["content"] for m in BeautifulSoup(done, "html.parser").select("meta[property]")}
     assert said["og:url"] == "https://example.org/book/impact.html"
     assert said["og:image"] == "https://example.org/_static/card.png"
@@ -93,6 +101,16 @@ def test_two_figures_of_a_page_share_no_identifier(drawn):
     assert ids[0] and not ids[0] & ids[1]
     for soup, own in zip(found, ids, strict=True):
         assert {use["xlink:href"].removeprefix("#") for use in soup.select("use")} <= own
+
+
+def test_a_whole_book_is_finished_with_what_its_links_lead_to(tmp_path):
+    (tmp_path / "_static").mkdir()
+    (tmp_path / "_static/searchtools.js").write_text('of [".headerlink", "script"]')
+    (tmp_path / "index.html").write_text(PAGE, "utf8")
+    rendering.mend(tmp_path, title="Split history")
+    assert "og:title" in (tmp_path / "index.html").read_text("utf8")
+    assert "splithistoryPreviews" in (tmp_path / "_static/previews.data.js").read_text("utf8")
+    assert '".math", "pre"' in (tmp_path / "_static/searchtools.js").read_text()
 
 
 def test_the_index_has_words_and_neither_tex_nor_code():

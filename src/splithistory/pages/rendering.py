@@ -10,6 +10,9 @@ from typing import Any
 
 from bs4 import BeautifulSoup
 
+from . import previews
+
+GLOSSARY = "book/reference/glossary.html"
 NOT_INDEXED = ("literal_block", "math", "math_block", "raw")
 SCREEN_SCHEME = 'matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"'
 
@@ -46,19 +49,19 @@ def mend(html: Path, *, title: str, site: str = "") -> None:
 
     title: of the book. site: the address that it is published at, for links that must be whole.
     """
-    for path in sorted(html.rglob("*.html")):
-        if "_static" not in path.parts:
-            page = path.relative_to(html).as_posix()
-            path.write_text(mended(path.read_text("utf8"), page, html, title=title, site=site), "utf8")
+    paths = [path for path in sorted(html.rglob("*.html")) if "_static" not in path.parts]
+    pages = {p.relative_to(html).as_posix(): BeautifulSoup(p.read_text("utf8"), "html.parser") for p in paths}
+    (html / "_static/previews.data.js").write_text(previews.script(pages, GLOSSARY), "utf8")
+    for page, soup in pages.items():
+        (html / page).write_text(mended(soup, page, html, title=title, site=site), "utf8")
     search = html / "_static/searchtools.js"
     if search.is_file():  # what it shows of a page: words, too
         text = search.read_text("utf8")
         search.write_text(text.replace('".headerlink",', '".headerlink", ".math", "pre", "summary",'), "utf8")
 
 
-def mended(text: str, page: str, html: Path, *, title: str, site: str) -> str:
-    """One page, finished. page: its path in the folder html."""
-    soup = BeautifulSoup(text, "html.parser")
+def mended(soup: BeautifulSoup, page: str, html: Path, *, title: str, site: str) -> str:
+    """The text of one page, finished. page: its path in the folder html."""
     _head(soup, page, title, site)
     _names(soup)
     _tables(soup)
@@ -76,8 +79,11 @@ def _head(soup: BeautifulSoup, page: str, title: str, site: str) -> None:
         return
     for twice in head.find_all("meta", {"name": "viewport"})[1:]:
         twice.decompose()
-    for unused in [*head.find_all("script", src=re.compile("fontawesome"))]:
-        unused.decompose()  # draws what the style sheet draws already, and weighs more than all else together
+    # it draws what the style sheet draws already, and weighs more than all else together
+    for unused in head.find_all("script", src=re.compile("fontawesome")):
+        unused.decompose()
+    for unused in head.find_all("link", href=re.compile(r"fa-(brands|regular)")):
+        unused.decompose()
     for script in head.find_all("script", string=re.compile("dataset.theme")):
         scheme = f'localStorage.getItem("theme") || ({SCREEN_SCHEME})'
         script.string = re.sub(r'localStorage.getItem\("theme"\) \|\| "\w*"', scheme, str(script.string))

@@ -1,0 +1,86 @@
+// What a link of the text leads to, shown beside it: equations, theorems, definitions, citations, figures, claims.
+// Words of symbols come from the glossary. Everything lies in previews.data.js of the book: no request elsewhere.
+"use strict";
+(() => {
+  const ROOT = document.documentElement.dataset.content_root || "./";
+  const box = document.createElement("div");
+  box.className = "preview";
+  box.id = "preview";
+  box.setAttribute("role", "tooltip");
+  box.hidden = true;
+  let loaded, timer, shownFor;
+
+  // A script, not fetch: the book also opens from a folder.
+  const library = () => (loaded ??= new Promise(done => {
+    const script = document.createElement("script");
+    script.onload = () => done(window.splithistoryPreviews);
+    script.onerror = () => done({ places: {}, symbols: {} });
+    script.src = `${ROOT}_static/previews.data.js`;
+    document.head.append(script);
+  }));
+
+  const home = new URL(ROOT, location.href).pathname;
+  const place = link => decodeURIComponent(new URL(link.href).pathname.slice(home.length) + link.hash);
+  const symbols = new WeakMap();
+
+  async function wanted(target) {
+    const { places, symbols: words } = await library();
+    if (target.matches("a")) return places[place(target)];
+    const symbol = symbols.get(target)?.replace(/\s+/g, "");
+    return symbol && Object.hasOwn(words, symbol) ? words[symbol] : null;
+  }
+
+  async function show(target) {
+    const html = await wanted(target);
+    if (!html || shownFor === target) return;
+    hide();
+    shownFor = target;
+    box.innerHTML = html;
+    box.hidden = false;
+    target.setAttribute("aria-describedby", box.id);
+    await window.MathJax?.typesetPromise?.([box]);
+    window.splithistoryFit?.(box);
+    const at = target.getBoundingClientRect(), size = box.getBoundingClientRect();
+    const above = at.bottom + size.height + 12 > innerHeight && at.top > size.height + 12;
+    box.style.left = `${Math.max(8, Math.min(at.left, innerWidth - size.width - 8)) + scrollX}px`;
+    box.style.top = `${(above ? at.top - size.height - 6 : at.bottom + 6) + scrollY}px`;
+  }
+
+  function hide() {
+    clearTimeout(timer);
+    if (!shownFor) return;
+    shownFor.removeAttribute("aria-describedby");
+    shownFor = null;
+    window.MathJax?.typesetClear?.([box]);
+    box.hidden = true;
+    box.style.left = box.style.top = "0";
+  }
+
+  const targetOf = event => event.target.closest?.(".bd-article a.internal[href*='#'], .bd-article mjx-container");
+  const soon = (todo, wait) => (clearTimeout(timer), (timer = setTimeout(todo, wait)));
+
+  addEventListener("load", async () => {
+    document.querySelector("article")?.append(box);
+    await window.MathJax?.startup?.promise;
+    for (const item of window.MathJax?.startup?.document?.math ?? []) symbols.set(item.typesetRoot, item.math);
+    document.addEventListener("pointerover", event => {
+      if (event.pointerType === "touch") return;
+      if (box.contains(event.target)) return clearTimeout(timer);
+      const target = targetOf(event);
+      if (target && target !== shownFor) soon(() => show(target), 250);
+      else if (!target) soon(hide, 300);
+    });
+    document.addEventListener("focusin", event => {
+      const target = targetOf(event);
+      if (target?.matches("a:focus-visible")) show(target);
+      else if (!box.contains(event.target)) hide();
+    });
+    // a finger: a symbol is explained where it is touched, a link is followed
+    document.addEventListener("click", event => {
+      const target = targetOf(event);
+      if (target?.matches("mjx-container")) show(target);
+      else if (!box.contains(event.target)) hide();
+    });
+    document.addEventListener("keydown", event => event.key === "Escape" && hide());
+  });
+})();
