@@ -188,7 +188,8 @@ def test_automation_runs_but_never_writes_references():
 def texts():
     """All files of the repository that people wrote; other hidden folders are caches."""
     skipped = {"_build", "__pycache__", "mathjax", "results", "splithistory.egg-info"}
-    written = {".py", ".md", ".yml", ".toml", ".lock", ".cff", ".bib", ".css", ".js", ".mplstyle", ".ipynb", ""}
+    written = {".py", ".md", ".yml", ".toml", ".lock", ".cff", ".bib", ".css", ".js", ".mplstyle"}
+    written |= {".ipynb", ""}
     for folder, folders, files in os.walk(ROOT):
         hidden = {name for name in folders if name.startswith(".")} - {".ci", ".github"}
         folders[:] = set(folders) - skipped - hidden
