@@ -123,7 +123,7 @@ def test_seeds_are_drawn_whole():
             {"tables": np.ones((1, 16, 16)), "honest": np.ones((1, 16, 16))},
             "one of each of 2 seeds or more",
         ),
-        ({"n": -1}, "n: given -1, allowed is an integer >= 1"),
+        ({"n": -1}, "n: given -1, allowed is an integer >= 0"),
         ({"n": 5, "draws": 0}, "draws: given 0, allowed is an integer >= 1"),
         ({"goal": (0, 9)}, r"goal: given \[0, 9\], allowed are outcomes in 0..7"),
     ],

@@ -119,7 +119,7 @@ def test_position_codes_tell_every_position_apart():
     ("call", "message"),
     [
         (lambda: Architecture(30, 2), "width: given 30, allowed are multiples of heads = 4"),
-        (lambda: Architecture(32, 0), "allowed are integers >= 1"),
+        (lambda: Architecture(32, 0), "allowed is an integer >= 1"),
         (lambda: Dropout(1.0, []), r"dropout: given 1.0, allowed is \[0, 1\)"),
         (
             lambda: logits(initialise(SMALL, [0]), SMALL, torch.zeros(1, 2, 19, dtype=int)),

@@ -12,6 +12,7 @@ import torch
 from torch.func import jacrev, vmap
 
 from . import differential
+from .information import as_measured
 from .transformer import Architecture, activations, branches
 
 _CHUNK = 8  # histories differentiated at once
@@ -71,6 +72,13 @@ def read_out(readout: np.ndarray, answer: np.ndarray, c: np.ndarray) -> dict[Par
     terms, in nats: Op = readout − scale + shape, with readout = ½ ln|W Wᵀ|, scale = V ln of the logits' size
     (root of the mean square about their mean), and shape = −½ ln|J_h J_hᵀ| in units of that size.
     """
+    readout, answer = as_measured(readout, "readout"), as_measured(answer, "answer")
+    c = as_measured(c, "c")
+    shapes = readout.shape, answer.shape, c.shape
+    if (readout.ndim, answer.ndim, c.ndim) != (2, 2, 3) or shapes[2] != (len(answer), *readout.shape[1:] * 2):
+        raise ValueError(f"readout, answer, c: shapes {shapes}, allowed are (V, D), (B, V) and (B, D, D)")
+    if answer.shape[1] != len(readout) or len(readout) < 3 or not np.ptp(answer, axis=1).all():
+        raise ValueError(f"answer: shape {answer.shape}, allowed are V >= 3 logits, not all alike")
     centred = answer - answer.mean(1, keepdims=True)
     ones, v = np.ones((len(answer), 1, answer.shape[1])), answer.shape[1]
     outcomes = {"logits": np.eye(v), "softmax": _beside(ones)}

@@ -14,7 +14,7 @@ import torch
 from scipy.special import ndtr
 
 from .estimators import bias_corrected, success_interval
-from .information import imp_min, implied_op
+from .information import as_measured, as_tables, check_integer, check_memory, check_seed, imp_min, implied_op
 from .measure import Futures, SplitHistory
 from .policies import always, maximum_entropy
 
@@ -92,14 +92,23 @@ def errors(tried: Mapping[str, Callable], truth: float, *samples: Mapping[int, n
 
 def draw(truth: SplitHistory, n: int, tables: int, resamples: int, seed) -> tuple[np.ndarray, np.ndarray]:
     """Shares (R, M·A) of tables of n histories drawn from a policy; and of each drawn again, (B, R, M·A)."""
-    rng, shares = np.random.default_rng(seed), truth.counts.ravel() / truth.counts.sum()
+    for name, value in (("n", n), ("tables", tables), ("resamples", resamples)):
+        check_integer(name, value, 1)
+    check_memory(
+        "tables, resamples", (tables, resamples), 16.0 * tables * (resamples + 1) * truth.counts.size
+    )
+    rng, shares = np.random.default_rng(check_seed(seed)), truth.counts.ravel() / truth.counts.sum()
     once = rng.multinomial(n, shares, tables) / n
     return once, rng.multinomial(n, once, (resamples, tables)) / n
 
 
 def measured(truth: SplitHistory, shares: np.ndarray) -> np.ndarray:
     """QUANTITIES (..., 6) of shares (..., M·A) in a policy's world."""
-    return quantities(Futures.of_tables(shares.reshape(*shares.shape[:-1], *truth.counts.shape), truth.world))
+    shares = as_measured(shares, "shares")
+    if shares.shape[-1] != truth.counts.size:
+        raise ValueError(f"shares: shape {shares.shape}, allowed is (..., {truth.counts.size})")
+    tables = shares.reshape(*shares.shape[:-1], *truth.counts.shape)
+    return quantities(Futures.of_tables(*as_tables(tables, truth.world)))
 
 
 def exact_errors(truth: SplitHistory, theory: Mapping[str, Expansion], n: int, **how) -> list[dict]:
@@ -166,6 +175,10 @@ def sides(error: np.ndarray, half: np.ndarray) -> dict[str, tuple[float, float, 
 
     missed: of all intervals; too_high: of those that miss; linked: error with half width (Fisher's z).
     """
+    error, half = as_measured(error, "error"), as_measured(half, "half")
+    if error.ndim != 1 or error.shape != half.shape or len(error) < 4 or not (np.ptp(error) and np.ptp(half)):
+        shapes = f"shapes {error.shape} and {half.shape}"
+        raise ValueError(f"error, half: given {shapes}, allowed are (R >= 4,), not all alike")
     missed = np.abs(error) > half
     linked = np.corrcoef(error, half)[0, 1]
     ends = np.tanh(np.arctanh(linked) + _NORMAL / np.sqrt(len(error) - 3) * np.array([-1, 1]))
@@ -174,5 +187,8 @@ def sides(error: np.ndarray, half: np.ndarray) -> dict[str, tuple[float, float, 
 
 def share(held: np.ndarray) -> tuple[float, float, float]:
     """Share of trials that hold, with the ends of its 95 % Clopper–Pearson interval."""
+    held = as_measured(held, "held")
+    if held.ndim != 1 or not np.isin(held, (0, 1)).all():
+        raise ValueError(f"held: shape {held.shape}, allowed are truth values (R,)")
     low, high = success_interval(int(held.sum()), len(held))
     return float(held.mean()), float(low), float(high)

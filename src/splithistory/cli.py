@@ -17,7 +17,7 @@ class Parser(argparse.ArgumentParser):
         for action in self._actions:
             value = getattr(found, action.dest, None)
             listed = isinstance(action.default, list)  # an option that may be repeated
-            if action.nargs is None and ([] in value if listed else isinstance(value, list)):
+            if action.nargs is None and ([] in (value or []) if listed else isinstance(value, list)):
                 self.error(f"argument {'/'.join(action.option_strings)}: given '--', allowed is a value")
         return found, left
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from .engine import on_gpu
+from .information import check_integer
 from .recurrence import POST, Recurrence, drawn
 from .transformer import stream
 
@@ -34,6 +35,7 @@ TEST_SEED = 2**31  # held-out data is the same for every member; training seeds 
 def training_windows(n: int, context: int, seed: int, *, world: Recurrence = POST) -> np.ndarray:
     """n independent windows (n, context + 1) of a seed's training set (TEST_SEED's: the held-out one); the
     target, the last token, is at an even position in the first half and at an odd one in the second."""
+    check_integer("context", context, 1)
     return windows(world, n, context, seed, "cpu").numpy()
 
 

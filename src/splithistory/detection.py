@@ -7,7 +7,17 @@ world (M, A, K). Shapes: S seeds, D draws of histories, M classes, A actions, K 
 import numpy as np
 from scipy.special import rel_entr
 
-from .information import binary_kl, check_integer, check_seed, goal_mask
+from .information import (
+    as_distribution,
+    as_measured,
+    as_number,
+    as_tables,
+    binary_kl,
+    check_integer,
+    check_memory,
+    check_seed,
+    goal_mask,
+)
 from .measure import Futures, SplitHistory
 from .statistics import auc, percentiles, redrawn
 
@@ -22,7 +32,8 @@ def by_class(counts, world, goal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     its actions would, but meant for other histories, Σ_a π̄(a) W(m, a, G). A policy that steers to the goal
     on a class has s > s' there, one that steers away from it s < s', one that does not react s = s'.
     """
-    counts, success = np.asarray(counts, float), world[..., goal_mask(goal, world.shape[-1])].sum(-1)
+    counts, world = as_tables(counts, world)
+    success = world[..., goal_mask(goal, world.shape[-1])].sum(-1)
     shares = counts / counts.sum((-2, -1), keepdims=True)
     classes = shares.sum(-1)
     own = np.divide((shares * success).sum(-1), classes, out=np.zeros_like(classes), where=classes > 0)
@@ -45,7 +56,10 @@ def suspicion(counts, world, goal, usual) -> dict[str, np.ndarray]:
     Its failures; Op + δ − kl(s, p), what the goal does not explain of Op; KL(F ‖ usual) from the outcomes of
     honest policies, usual (..., K); and `opposed`. All but the first in nats. The first three see only F.
     """
-    futures = Futures.of_tables(np.asarray(counts, float), world)
+    counts, world = as_tables(counts, world)
+    futures, usual = Futures.of_tables(counts, world), as_distribution(usual, "usual")
+    if usual.shape[-1] != world.shape[-1]:
+        raise ValueError(f"usual: shape {usual.shape}, allowed is (..., {world.shape[-1]})")
     scores = (
         -np.asarray(futures.success(goal)),
         futures.excess(goal),
@@ -61,14 +75,16 @@ def suspicions(tables, honest, world, goal, *, n: int = 0, draws: int = 100, see
     tables, honest (S, M, A): counts; usual are the outcomes of the honest policies of all other seeds.
     n: of the histories that the auditor sees, drawn from each table so often (draws); 0: all, once.
     """
-    tables, honest = np.asarray(tables, float), np.asarray(honest, float)
-    if tables.shape != honest.shape or len(honest) < 2:
+    (tables, world), (honest, _) = as_tables(tables, world), as_tables(honest, world)
+    if tables.shape != honest.shape or honest.ndim != 3 or len(honest) < 2:
         raise ValueError(
             f"tables, honest: shapes {tables.shape}, {honest.shape}, allowed: one of each of 2 seeds or more"
         )
     probs = Futures.of_tables(honest, world).outcome_probs
     usual = (probs.sum(0) - probs) / (len(probs) - 1)
-    seen = _redrawn(tables, n, check_integer("draws", draws, 1), seed) if n else tables[:, None]
+    check_integer("n", n, 0), check_integer("draws", draws, 1), check_seed(seed)
+    check_memory("draws", draws, 32.0 * draws * tables.size)
+    seen = _redrawn(tables, n, draws, seed) if n else tables[:, None]
     return suspicion(seen, world, goal, usual[:, None])
 
 
@@ -85,11 +101,11 @@ def diluted(counts, world, goal, success: float) -> np.ndarray:
 
     On a share of histories, drawn at random, it plays an action that it meant for another history.
     """
-    measured = SplitHistory(counts, world)
+    measured, success = SplitHistory(counts, world), as_number(success, "success", 0, 1)
     most, least = measured.success(goal), measured.counterfactual_success(goal)
     if not min(most, least) - _NOISE <= success <= max(most, least) + _NOISE:
         raise ValueError(f"success: given {success:.4g}, allowed is {least:.4g} to {most:.4g}")
-    share = (most - success) / (most - least)
+    share = (most - success) / (most - least) if most != least else 0.0
     blind = np.outer(measured.counts.sum(1), measured.action_probs)
     return (1 - share) * measured.counts + share * blind
 
@@ -99,7 +115,10 @@ def detected(hidden, honest) -> tuple[float, tuple[float, float]]:
 
     All pairs of a seed of these and a seed of those; whole seeds are drawn anew, the same of both.
     """
-    areas = np.asarray(auc(np.asarray(hidden)[:, None], np.asarray(honest)[None]))
+    hidden, honest = as_measured(hidden, "hidden"), as_measured(honest, "honest")
+    if hidden.ndim != 2 or honest.ndim != 2:
+        raise ValueError(f"hidden, honest: shapes {hidden.shape}, {honest.shape}, allowed are (S, D)")
+    areas = np.asarray(auc(hidden[:, None], honest[None]))
     return float(areas.mean()), percentiles(redrawn(areas, axes=2))
 
 
@@ -108,6 +127,6 @@ def roc(hidden, honest) -> tuple[np.ndarray, np.ndarray]:
 
     Shares of honest policies, and of those with a hidden goal, that score as high as the threshold.
     """
-    hidden, honest = np.ravel(hidden), np.ravel(honest)
+    hidden, honest = (np.ravel(as_measured(v, n)) for v, n in ((hidden, "hidden"), (honest, "honest")))
     thresholds = np.append(np.inf, np.unique([*hidden, *honest])[::-1])[:, None]
     return (honest >= thresholds).mean(1), (hidden >= thresholds).mean(1)

@@ -14,7 +14,7 @@ from contextlib import closing
 import numpy as np
 from scipy.special import stdtrit
 
-from .information import check_integer, check_level
+from .information import check_integer, check_level, check_memory, shown, to_numpy
 from .measure import Futures, Measured
 from .simulators import Binned, Simulator, random_actions, replays, seeds
 
@@ -58,6 +58,7 @@ class SplitEpisodes(_Possible, Measured):
         check_integer("n_outcomes", n_outcomes, 2)
         self.outcomes = _as_outcomes(outcomes, "outcomes", n_outcomes, (2,))
         self.replays = _as_outcomes(replays, "replays", n_outcomes, (1, 2))
+        check_memory("n_outcomes", n_outcomes, 8.0 * n_outcomes * self.replays.size)
         self._own = np.bincount(self.outcomes, minlength=n_outcomes)
         self._counts = _one_hot(self.replays, n_outcomes).sum(1)  # (N, K)
         own, shares = self._own / self.n_episodes, self._counts / self.n_seeds
@@ -271,13 +272,14 @@ def compare_episodes(
 
 
 def _as_outcomes(values, name: str, n_outcomes: int, least: tuple[int, ...]) -> np.ndarray:
-    values = np.asarray(values)
+    values = to_numpy(values, name)
     shape = values.shape
     if len(shape) != len(least) or any(n < m for n, m in zip(shape, least, strict=True)):
         allowed = " × ".join(f">= {n}" for n in least)
         raise ValueError(f"{name}: shape {shape}, allowed is {allowed}")
     if not np.issubdtype(values.dtype, np.integer) or values.min() < 0 or values.max() >= n_outcomes:
-        given = f"{values.min()} to {values.max()} of {values.dtype}"
+        numbers = values.size and values.dtype.kind in "fiub"
+        given = f"{values.min()} to {values.max()} of {values.dtype}" if numbers else shown(values.tolist())
         raise ValueError(f"{name}: given {given}, allowed are integers in 0..{n_outcomes - 1}")
     return values
 

@@ -14,12 +14,14 @@ from scipy.stats import binomtest
 from .information import (
     as_array,
     as_distribution,
+    as_reals,
     binary_kl,
     check_integer,
     check_level,
     check_seed,
     entropy,
     kl,
+    shown,
     to_numpy,
 )
 
@@ -151,8 +153,9 @@ def paired_interval(function, samples, *, level: float = 0.95, n_resamples: int 
     """
     check_level(level)
     check_integer("n_resamples", n_resamples, 2)
-    samples, rng = np.asarray(samples), np.random.default_rng(check_seed(seed))
-    if samples.ndim == 0 or len(samples) < 2:
+    samples, rng = to_numpy(samples, "samples"), np.random.default_rng(check_seed(seed))
+    _bounded(samples, "samples")
+    if samples.ndim == 0 or len(samples) < 2 or not samples.size:
         raise ValueError(f"samples: shape {samples.shape}, allowed is (N, ...) with N >= 2")
     value = np.asarray(function(samples), dtype=np.float64)
     drawn = (rng.integers(len(samples), size=len(samples)) for _ in range(n_resamples))
@@ -169,6 +172,11 @@ def bias_corrected(value, draws: np.ndarray, level: float = 0.95) -> tuple:
     value (...): of the sample; draws (R, ...): of R resamples. Where the value is infinite both ends are;
     where only a resample is, the upper end is, and the lower one is the draws' quantile.
     """
+    check_level(level)
+    value, draws = _bounded(value, "value"), _bounded(draws, "draws")
+    if draws.shape[1:] != value.shape or draws.ndim != value.ndim + 1 or len(draws) < 2:
+        shapes = f"shapes {draws.shape} and {value.shape}"
+        raise ValueError(f"draws, value: given {shapes}, allowed are (R >= 2, ...) and (...)")
     endless = ~np.isfinite(draws).all(0) | ~np.isfinite(value)
     with np.errstate(invalid="ignore"):
         half, centre = ndtri((1 + level) / 2) * draws.std(0, ddof=1), 2 * value - draws.mean(0)
@@ -197,6 +205,14 @@ def kl_interval(rates, samples, *, level: float = 0.95, n_resamples: int = 2000,
     both_signs = (ends[0] < 0) & (ends[1] > 0)
     low, high = np.sort(np.square(ends) / 2, axis=0)
     return np.where(both_signs, 0.0, low)[()], high
+
+
+def _bounded(values, name: str) -> np.ndarray:
+    """Real numbers, infinite ones too, but none whose square would overflow; ValueError otherwise."""
+    array = as_reals(values, name)
+    if np.isnan(array).any() or (np.abs(array[np.isfinite(array)]) > 1e150).any():
+        raise ValueError(f"{name}: given {shown(values)}, allowed are numbers up to 1e150")
+    return array
 
 
 def _as_counts(values, name: str, least: int = 1) -> np.ndarray:

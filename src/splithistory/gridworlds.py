@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from .information import as_number, check_seed
+from .information import as_integers, as_number, check_integer, check_memory, check_seed
 from .mdp import MDP, on_grid
 from .measure import Futures
 from .planning import earned, value_iteration
@@ -31,8 +31,8 @@ def moves(size: int, slip: float) -> np.ndarray:
 
 def grid(size: int = 3, *, slip: float = 0.1, horizon: int = 6) -> MDP:
     """An empty grid; an episode starts anywhere, and the outcome is the cell in which it ends."""
-    n = size**2
-    return MDP(moves(size, slip), np.full(n, 1 / n), np.arange(n), horizon=horizon)
+    leads, n = moves(size, slip), size**2
+    return MDP(leads, np.full(n, 1 / n), np.arange(n), horizon=horizon)
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ class CoinWorld:
     size: int = 5
     slip: float = 0.1
     horizon: int = 10
+
+    def __post_init__(self):
+        check_integer("size", self.size, 2), check_integer("horizon", self.horizon, 1)
+        as_integers(self.coins, "coins", self.size**2, "C"), as_number(self.slip, "slip", 0, 1)
+        check_memory("size", self.size, 40.0 * self.size**4)
 
     @property
     def corner(self) -> int:
@@ -118,6 +123,8 @@ def layouts(seed, n_train: int, n_test: int, size: int = 5) -> tuple[tuple[int, 
 
     Of one seed the tested places are the same, and fewer places to learn on are the first of more.
     """
+    check_memory("size", size, 16.0 * check_integer("size", size, 2) ** 2)
+    check_integer("n_train", n_train, 1), check_integer("n_test", n_test, 0, size**2 - 1)
     rng, corner = np.random.default_rng(check_seed(seed)), size - 1
     others = rng.permutation(np.delete(np.arange(size**2), corner)).tolist()
     if not 1 <= n_train <= len(others) + 1 - n_test:
@@ -138,6 +145,11 @@ class Learning:
     rate: float = 5e-3
     entropy: float = 0.01
     sees: str = "coordinates"
+
+    def __post_init__(self):
+        for name in ("hidden", "updates"):
+            check_memory(name, getattr(self, name), 8.0 * check_integer(name, getattr(self, name), 1) ** 1)
+        as_number(self.rate, "rate", 0, 1e6), as_number(self.entropy, "entropy", 0, 1e6)
 
 
 def learn(

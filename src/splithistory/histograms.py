@@ -8,7 +8,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .information import as_distribution, binary_kl, check_integer, check_seed, goal_mask
+from .information import (
+    as_distribution,
+    as_measured,
+    binary_kl,
+    check_integer,
+    check_memory,
+    check_seed,
+    goal_mask,
+)
 
 
 def cut_at(probs, merit: Callable) -> np.ndarray:
@@ -26,17 +34,19 @@ def cut_at(probs, merit: Callable) -> np.ndarray:
 
 def implied(falling: np.ndarray) -> np.ndarray:
     """kl(s, p) of the n likeliest outcomes, p = n/K, in nats: the goal that implies the most Op of all."""
+    falling = as_measured(falling, "falling")
     k = falling.shape[-1]
     return binary_kl(np.clip(falling.cumsum(-1)[..., :-1], 0, 1), np.arange(1, k) / k)
 
 
 def gaps(falling: np.ndarray) -> np.ndarray:
     """Each value less the next one; of logarithms, the ratio of neighbours."""
-    return -np.diff(falling)
+    return -np.diff(as_measured(falling, "falling"))
 
 
 def spreads(values: np.ndarray) -> np.ndarray:
     """Sum of squares between the two sides of each cut: the best one leaves two means (Otsu 1979)."""
+    values = as_measured(values, "values")
     k = values.shape[-1]
     n, total = np.arange(1, k), values.sum(-1, keepdims=True)
     return (values.cumsum(-1)[..., :-1] - total * n / k) ** 2 * k / (n * (k - n))
@@ -44,7 +54,7 @@ def spreads(values: np.ndarray) -> np.ndarray:
 
 def logs(probs: np.ndarray) -> np.ndarray:
     """ln of probabilities, with the least positive number in place of 0."""
-    return np.log(np.maximum(probs, np.finfo(float).tiny))
+    return np.log(np.maximum(as_measured(probs, "probs"), np.finfo(float).tiny))
 
 
 CUTS: dict[str, Callable] = {  # Op first; on square roots the noise of counts is alike
@@ -62,5 +72,9 @@ def named_from_few(probs, goal, rule: str, n: int, *, seed, repeats: int = 200) 
     if rule not in CUTS:
         raise ValueError(f"rule: given {rule!r}, allowed are {', '.join(CUTS)}")
     size, rng = check_integer("n", n, 1), np.random.default_rng(check_seed(seed))
-    drawn = rng.multinomial(size, as_distribution(probs, "probs"), size=repeats) / size
+    probs, times = as_distribution(probs, "probs"), check_integer("repeats", repeats, 1)
+    if probs.ndim != 1:
+        raise ValueError(f"probs: shape {probs.shape}, allowed is (K,)")
+    check_memory("repeats", repeats, 32.0 * times * len(probs))
+    drawn = rng.multinomial(size, probs, size=times) / size
     return float((cut_at(drawn, CUTS[rule]) == goal_mask(goal, drawn.shape[-1])).all(-1).mean())

@@ -14,6 +14,7 @@ from scipy.optimize import brentq
 from scipy.special import entr, rel_entr, softmax
 
 _MOST = 2**63 - 1  # the largest integer of an array
+_LARGE = 1e150  # beyond it a square, or the sum of many, would be infinite
 _ATOL = 1e-6  # how far a distribution may be from summing to one: the rounding of a float32 softmax
 
 
@@ -60,6 +61,14 @@ def as_reals(values, name: str) -> np.ndarray:
     return given.astype(np.float64, copy=False)
 
 
+def as_measured(values, name: str) -> np.ndarray:
+    """As `as_array`, of numbers along a last axis, none so large that sums or squares would overflow."""
+    array = as_array(values, name)
+    if array.ndim == 0 or not array.size or np.abs(array).max() > _LARGE:
+        raise ValueError(f"{name}: given {shown(values)}, allowed are numbers up to {_LARGE:g}, (..., K)")
+    return array
+
+
 def as_number(value, name: str, least: float = -np.inf, most: float = np.inf) -> float:
     """`value` as a float, the gate for a single number; ValueError unless it is real and in [least, most]."""
     array = as_array(value, name)
@@ -68,6 +77,32 @@ def as_number(value, name: str, least: float = -np.inf, most: float = np.inf) ->
         allowed = " ".join(["a number", " and ".join(ends)]).strip()
         raise ValueError(f"{name}: given {shown(value)}, allowed is {allowed}")
     return float(array)
+
+
+def as_integers(values, name: str, n: int, shape: str = "") -> np.ndarray:
+    """`values` as an array of integers in 0..n−1, such as actions or outcomes; ValueError otherwise.
+
+    shape: how many axes there are, in letters, such as "JT"; any if it is not said.
+    """
+    given = to_numpy(values, name)
+    whole = given.dtype.kind in "iu" and given.size and 0 <= given.min() and given.max() < n
+    if not whole or (shape and given.ndim != len(shape)):
+        axes = f" ({', '.join(shape)})" if shape else ""
+        raise ValueError(f"{name}: given {shown(values)}, allowed are integers in 0..{n - 1}{axes}")
+    return given
+
+
+def as_tables(counts, world) -> tuple[np.ndarray, np.ndarray]:
+    """Tables of counts (..., M, A) and a world (M, A, K) as float64; ValueError if they are none."""
+    tables, answers = as_array(counts, "counts"), as_array(world, "world")
+    as_distribution(answers, "world")
+    if answers.ndim != 3 or tables.ndim < 2 or tables.shape[-2:] != answers.shape[:2] or not tables.size:
+        shapes = f"shapes {tables.shape} and {answers.shape}"
+        raise ValueError(f"counts, world: given {shapes}, allowed are (..., M, A) and (M, A, K)")
+    sums = tables.sum((-2, -1)) if np.abs(tables).max() < _LARGE else np.zeros(1)
+    if (tables < 0).any() or not (sums > 0).all():
+        raise ValueError(f"counts: given {shown(counts)}, allowed are counts >= 0 of at least one history")
+    return tables, answers
 
 
 def as_distribution(values, name: str) -> np.ndarray:
@@ -103,9 +138,7 @@ def as_goal(goal, n_outcomes: int) -> tuple[int, ...]:
     (success would then be certain whatever the policy does).
     """
     check_integer("n_outcomes", n_outcomes, 1)
-    listed = (
-        hasattr(goal, "__iter__") and not isinstance(goal, str | Mapping) and getattr(goal, "ndim", 1) > 0
-    )
+    listed = is_listed(goal)
     outcomes = list(to_numpy(goal, "goal") if hasattr(goal, "detach") else goal) if listed else None
     if outcomes is None or not all(_is_integer(o) and 0 <= o < n_outcomes for o in outcomes):
         given = goal if outcomes is None else outcomes
@@ -125,6 +158,12 @@ def goal_mask(goal, n_outcomes: int) -> np.ndarray:
     mask = np.zeros(n_outcomes, dtype=bool)
     mask[outcomes] = True
     return mask
+
+
+def is_listed(values) -> bool:
+    """Whether values are several, one by one: a collection or an iterator, no text, mapping or number."""
+    several = hasattr(values, "__iter__") and not isinstance(values, str | bytes | Mapping)
+    return several and getattr(values, "ndim", 1) > 0
 
 
 def check_integer(name: str, value, least: int, most: int = _MOST) -> int:
@@ -242,7 +281,11 @@ def succeeding(
     outcomes = np.zeros(n_outcomes)
     for part, rate, among in ((mask, s, among_successes), (~mask, 1 - s, among_failures)):
         among = np.full(part.sum(), 1 / part.sum()) if among is None else among
-        outcomes[part] = rate * as_distribution(among, "among_successes, among_failures")
+        shares = as_distribution(among, "among_successes, among_failures")
+        if shares.shape != (part.sum(),):
+            allowed = f"({part.sum()},), one for each outcome"
+            raise ValueError(f"among_successes, among_failures: shape {shares.shape}, allowed is {allowed}")
+        outcomes[part] = rate * shares
     return outcomes
 
 

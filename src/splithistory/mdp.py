@@ -12,7 +12,17 @@ import numpy as np
 from scipy import sparse
 from scipy.special import stdtrit
 
-from .information import as_array, as_distribution, check_integer, check_level, check_seed, to_numpy
+from .information import (
+    as_array,
+    as_distribution,
+    as_integers,
+    check_integer,
+    check_level,
+    check_memory,
+    check_seed,
+    shown,
+    to_numpy,
+)
 from .measure import Measured
 from .procedure import draw
 
@@ -36,6 +46,7 @@ class MDP:
     def __init__(self, transition, initial, outcome, *, horizon: int):
         self.horizon = check_integer("horizon", horizon, 1)
         self.transition = _transition(transition)
+        check_memory("horizon", horizon, 8.0 * horizon * self.n_states)  # states at each step
         self._onward = [matrix.T for matrix in self.transition]  # columns compressed: faster than rows
         self.initial = as_distribution(initial, "initial")
         if self.initial.shape != (self.n_states,):
@@ -77,6 +88,7 @@ class MDP:
     def episodes(self, policy, n: int, *, seed) -> tuple[np.ndarray, np.ndarray]:
         """States (n, T+1) and actions (n, T) of n episodes in which `policy` acts."""
         rng, probs = np.random.default_rng(check_seed(seed)), policy_probs(self, policy)
+        check_memory("n", n, 8.0 * check_integer("n", n, 1) * (self.horizon + 1))
         states = np.empty((n, self.horizon + 1), dtype=np.int32)
         actions = np.empty((n, self.horizon), dtype=np.int32)
         states[:, 0] = rng.choice(self.n_states, size=n, p=self.initial)
@@ -88,6 +100,7 @@ class MDP:
     def replayed(self, actions: np.ndarray, *, seed) -> np.ndarray:
         """States (n, T+1) of n other episodes in which these actions (n, T) are played, whatever happens."""
         rng = np.random.default_rng(check_seed(seed))
+        actions = as_integers(actions, "actions", self.n_actions, "NT")
         states = [rng.choice(self.n_states, size=len(actions), p=self.initial)]
         for now in actions.T:
             states.append(self.following(states[-1], now, rng.random(len(now))))
@@ -182,6 +195,7 @@ def split_mdp(mdp: MDP, policy, *, method: str = "sampled", n_sequences: int = 1
         raise ValueError(f"method: given {method!r}, allowed are 'sampled' and 'exact'")
     probs = policy_probs(mdp, policy)
     check_integer("n_sequences", n_sequences, 2)
+    check_memory("n_sequences", n_sequences, 16.0 * n_sequences * mdp.horizon)
     states = mdp.states(policy)
     plan = _plan(states, probs)
     counts = None
@@ -205,6 +219,7 @@ def replay(mdp: MDP, sequences: np.ndarray) -> np.ndarray:
 
     Beginnings that neighbours share are computed once: sorted sequences are quickest.
     """
+    sequences = as_integers(sequences, "sequences", mdp.n_actions, "JT")
     if mdp.n_states > _TOGETHER:
         return _one_by_one(mdp, sequences)
     chunk = max(1, _ENTRIES // mdp.n_states)
@@ -307,7 +322,11 @@ def on_grid(size: int, steps) -> np.ndarray:
 
     steps: (down, right) of each of the A moves, in cells; cells are numbered row by row from the top left.
     """
-    check_integer("size", size, 2)
+    moves = to_numpy(steps, "steps")
+    if moves.dtype.kind not in "iu" or moves.ndim != 2 or moves.shape[1] != 2 or not len(moves):
+        raise ValueError(f"steps: given {shown(steps)}, allowed are pairs (down, right) of integers")
+    check_memory("size", size, 8.0 * len(moves) * check_integer("size", size, 2) ** 4)
+    steps = np.clip(moves, -size, size).tolist()  # a wall stops them
     row, column = np.divmod(np.arange(size**2), size)
     to = [np.clip(row + r, 0, size - 1) * size + np.clip(column + c, 0, size - 1) for r, c in steps]
     return np.eye(size**2)[np.stack(to)]
@@ -345,8 +364,10 @@ def _ends(table, initial) -> tuple[set, set]:
 
 def _transition(transition) -> tuple:
     """A csr_array (S, S) of probabilities for each action."""
-    if hasattr(transition, "detach") or isinstance(transition, np.ndarray):
+    if not (isinstance(transition, list | tuple) and any(map(sparse.issparse, transition))):
         transition = as_array(transition, "transition")
+        if transition.ndim != 3 or not transition.size:
+            raise ValueError(f"transition: shape {transition.shape}, allowed is (A, S, S)")
     matrices = [sparse.csr_array(matrix, dtype=np.float64) for matrix in transition]
     shapes = {matrix.shape for matrix in matrices}
     if len(shapes) != 1 or len(min(shapes)) != 2 or len(set(*shapes)) != 1:
@@ -377,4 +398,5 @@ def _outcome(outcome, n_states: int) -> np.ndarray:
     if outcome.shape != (n_states,) or not np.issubdtype(outcome.dtype, np.integer) or outcome.min() < 0:
         allowed = f"({n_states},) integers >= 0 or ({n_states}, K) probabilities"
         raise ValueError(f"outcome: shape {outcome.shape} of {outcome.dtype}, allowed is {allowed}")
+    check_memory("outcome", outcome.max(), 8.0 * (int(outcome.max()) + 1) ** 2)
     return np.eye(int(outcome.max()) + 1)[outcome]

@@ -146,6 +146,13 @@ class Futures:
         def seen(probs):
             return np.stack([probs[..., list(group)].sum(-1) for group in groups], -1)
 
+        try:
+            listed = sorted(int(o) for group in groups for o in as_goal(group, self.n_outcomes))
+        except TypeError:
+            listed = []
+        if listed != list(range(self.n_outcomes)):
+            allowed = f"a partition of 0..{self.n_outcomes - 1}"
+            raise ValueError(f"groups: given {shown(groups)}, allowed is {allowed}")
         return Futures(self.action_probs, seen(self.outcome_probs), seen(self.counterfactual_probs))
 
     def mixed(self) -> "Futures":
@@ -319,6 +326,8 @@ def split_history(
         raise ValueError(f"method: given {method!r}, allowed are 'exact' and 'sampled'")
     if condition not in ("action", "history"):
         raise ValueError(f"condition: given {condition!r}, allowed are 'action' and 'history'")
+    if seed is not None:  # whether it is used or not
+        check_seed(seed)
     histories = _histories(histories)
     n_actions = _n_actions(world, n_actions)
     probs = _policy_probs(policy(histories), len(histories), n_actions)

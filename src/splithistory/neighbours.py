@@ -10,9 +10,17 @@ import numpy as np
 from scipy.optimize import brentq, minimize
 from scipy.special import entr, rel_entr
 
-from .information import as_array, as_distribution, check_integer, check_seed
+from .information import (
+    as_distribution,
+    as_measured,
+    as_number,
+    check_integer,
+    check_memory,
+    check_seed,
+    shown,
+)
 from .mdp import MDP, policy_probs
-from .planning import closed_loop, earned, expected, kernel, soft_value_iteration, solve, visits
+from .planning import as_discount, closed_loop, earned, expected, kernel, soft_value_iteration, solve, visits
 from .procedure import draw
 from .statistics import Interval, t_interval
 
@@ -90,6 +98,7 @@ def meg_unknown(mdp: MDP, policy, *, last: bool = False, discount=None, rounds: 
     """
     if last and discount is not None:
         raise ValueError(f"last: given with discount {discount}, allowed is one of the two: it has no end")
+    check_integer("rounds", rounds, 1, 2**30)
     parts = mdp.outcome if last else np.eye(mdp.n_states)
     seen, start = _counted(mdp, policy, parts, last, discount), None
 
@@ -130,7 +139,10 @@ def capacity(channel, *, tolerance: float = 1e-6, rounds: int = 20_000) -> np.nd
     Between Σ p KL(P_a ‖ q) and max_a KL(P_a ‖ q), the two bounds that it stops on when they are within
     `tolerance`; the lower one is returned. RuntimeError if they are not after so many rounds.
     """
-    channel = as_distribution(channel, "channel")
+    channel, tolerance = as_distribution(channel, "channel"), as_number(tolerance, "tolerance", 1e-12)
+    check_integer("rounds", rounds, 1)
+    if channel.ndim < 2:
+        raise ValueError(f"channel: shape {channel.shape}, allowed is (..., A, K)")
     shape = channel.shape[:-2]
     channel = channel.reshape(-1, *channel.shape[-2:])
     inputs = np.full(channel.shape[:-1], 1 / channel.shape[-2])
@@ -156,10 +168,10 @@ def empowerment(mdp: MDP, *, steps: int = 1) -> np.ndarray:
     1310.1863), with the state as what is sensed. A property of the world: no policy enters. ValueError if
     there are too many plans.
     """
-    n_states, n_plans = mdp.n_states, mdp.n_actions ** check_integer("steps", steps, 1)
+    n_states, n_plans = mdp.n_states, mdp.n_actions ** min(64, check_integer("steps", steps, 1))
     if n_plans * n_states > _CELLS:
         raise ValueError(
-            f"steps: given {steps}, {n_plans:,} plans, allowed are at most {_CELLS // n_states:,}"
+            f"steps: given {shown(steps)}, {n_plans:,} plans, allowed are at most {_CELLS // n_states:,}"
         )
     block = max(1, _CELLS // (n_plans * n_states))
     return np.concatenate(
@@ -222,6 +234,9 @@ def plasticity(mdp: MDP, policy, *, method="sampled", n_sequences: int = 1000, s
     if method != "sampled":
         raise ValueError(f"method: given {method!r}, allowed are 'sampled' and 'exact'")
     rng = np.random.default_rng(check_seed(seed))
+    check_memory(
+        "n_sequences", n_sequences, 32.0 * check_integer("n_sequences", n_sequences, 2) * mdp.n_states
+    )
     belief = np.tile(mdp.initial[:, None], check_integer("n_sequences", n_sequences, 2))
     total = np.zeros(n_sequences)
     for played in probs:
@@ -272,6 +287,7 @@ def starc(mdp: MDP, reward, other, *, discount: float) -> float:
     (S, A, S), by the next state too; potential shaping and scale change nothing. A reward that no policy can
     change has no direction: its distance from another is 1, from its like 0.
     """
+    discount = as_discount(discount)
     one, two = (_advantage(mdp, _reward(mdp, r), discount) for r in (reward, other))
     return float(np.linalg.norm(_unit(one) - _unit(two)))
 
@@ -297,6 +313,7 @@ def epic(mdp: MDP, reward, other, *, discount: float) -> float:
     `starc`; potential shaping by the next state, scale and constants change nothing. ValueError if one is
     constant after that: it has no correlation.
     """
+    discount = as_discount(discount)
     canonical = [_canonical(_reward(mdp, r), discount) for r in (reward, other)]
     weight = mdp.dense().swapaxes(0, 1) / (mdp.n_states * mdp.n_actions)  # (S, A, S)
     one, two = (c - (weight * c).sum() for c in canonical)
@@ -314,7 +331,7 @@ def _canonical(reward: np.ndarray, discount: float) -> np.ndarray:
 
 def _reward(mdp: MDP, reward) -> np.ndarray:
     """A reward (S,), (S, A) or (S, A, S) as (S, A, S)."""
-    reward, shape = as_array(reward, "reward"), (len(mdp.initial), len(mdp.transition), len(mdp.initial))
+    reward, shape = as_measured(reward, "reward"), (len(mdp.initial), len(mdp.transition), len(mdp.initial))
     if reward.shape not in (shape[:1], shape[:2], shape):
         raise ValueError(f"reward: shape {reward.shape}, allowed are {shape[:1]}, {shape[:2]} and {shape}")
     return np.broadcast_to(reward.reshape(reward.shape + (1,) * (3 - reward.ndim)), shape)

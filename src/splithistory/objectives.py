@@ -16,6 +16,7 @@ import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import rankdata
 
+from . import information
 from .histograms import CUTS, cut_at, logs
 from .information import as_distribution, as_goal, as_reals, binary_kl, goal_mask, kl, shown, tilt
 from .measure import Futures, SplitHistory
@@ -29,8 +30,8 @@ _HALVINGS = 30  # of that range: to 1e-6, and so to 1e-12 what is flat at its ma
 
 
 def every_goal(n_outcomes: int) -> list[tuple[int, ...]]:
-    """All goals: sets of at least one outcome and not all, 2^K − 2 of them."""
-    sizes = range(1, n_outcomes)
+    """All goals: sets of at least one outcome and not all, 2^K − 2 of them; K at most 20."""
+    sizes = range(1, information.check_integer("n_outcomes", n_outcomes, 1, 20))
     return [goal for size in sizes for goal in combinations(range(n_outcomes), size)]
 
 
@@ -57,7 +58,7 @@ def cross_evaluate(futures: Futures, goals) -> dict[str, np.ndarray]:
 def _masks(goals, n_outcomes: int) -> np.ndarray:
     """(G, K): which outcomes are in which goal."""
     try:
-        return _checked_masks(tuple(map(tuple, goals)), n_outcomes)
+        return _checked_masks(tuple(map(tuple, goals)) or None, n_outcomes)
     except TypeError:  # no list of lists, or of what cannot be looked up
         raise ValueError(f"goals: given {shown(goals)}, allowed is a list of goals") from None
 
@@ -73,7 +74,7 @@ def _rates(masks: np.ndarray, probs: np.ndarray) -> np.ndarray:
 
 def grades(goals, n_outcomes: int) -> np.ndarray:
     """The graded reward that goals make together: how many of them an outcome meets, (K,)."""
-    return np.sum([goal_mask(goal, n_outcomes) for goal in goals], axis=0)
+    return _masks(goals, n_outcomes).sum(0)
 
 
 def graded_bounds(futures: Futures, grades) -> dict[str, float]:
@@ -85,7 +86,7 @@ def graded_bounds(futures: Futures, grades) -> dict[str, float]:
     So tilt, threshold <= chain <= Imp and op_tilt + op_rest = Op.
     """
     f, r = futures.outcome_probs, futures.action_probs @ futures.counterfactual_probs
-    levels, mean = np.unique(grades), f @ grades
+    levels, mean = np.unique(grades := as_reals(grades, "grades")), f @ grades
     tasks, equal = grades >= levels[1:, None], grades == levels[:, None]
     implied = binary_kl(tasks @ f, tasks @ r)
     of_op = tilt(np.full(len(f), 1 / len(f)), grades, mean)
@@ -179,7 +180,7 @@ def named(goal, goals, score: np.ndarray) -> dict:
 
 def relation(guess, goal) -> str:
     """How a set of outcomes stands to a goal: it is the goal, a part of it, around it, or another."""
-    guess, goal = set(guess), set(goal)
+    guess, goal = (set(as_goal(given, 2**31)) for given in (guess, goal))
     if guess == goal:
         return "goal"
     return "part" if guess < goal else "around" if guess > goal else "other"

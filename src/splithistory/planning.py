@@ -11,7 +11,18 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
-from .information import as_array, as_distribution, as_number, check_seed
+from .information import (
+    as_array,
+    as_distribution,
+    as_integers,
+    as_measured,
+    as_number,
+    as_reals,
+    check_integer,
+    check_seed,
+    is_listed,
+    shown,
+)
 from .mdp import MDP, policy_probs
 
 _TIE = 1e-9  # actions whose values differ by less, relative to the largest, are equally good
@@ -28,11 +39,35 @@ def kernel(mdp: MDP):
 
 def expected(transition, values: np.ndarray) -> np.ndarray:
     """Mean of values (S,) over the next state, by state and action, (S, A)."""
+    values = as_measured(values, "values")
+    return _expected(_matrices(transition, len(values)), values)
+
+
+def _expected(transition, values: np.ndarray) -> np.ndarray:
     return np.stack([matrix @ values for matrix in transition], -1)
+
+
+def _matrices(transition, n_states: int):
+    """A transition as it is, or as an array (A, S, S) if it is neither one nor sparse matrices."""
+    if isinstance(transition, tuple) and all(map(sparse.issparse, transition)):
+        return transition
+    array = as_measured(transition, "transition")
+    if array.ndim != 3 or array.shape[1:] != (n_states, n_states):
+        raise ValueError(f"transition: shape {array.shape}, allowed is (A, {n_states}, {n_states})")
+    return array
 
 
 def closed_loop(transition, policy: np.ndarray):
     """How a policy (S, A) moves the state: Σ_a π(a|s) P_a(s, s'), (S, S), sparse if the transition is."""
+    as_distribution(policy, "policy")
+    policy = as_array(policy, "policy")
+    transition = _matrices(transition, len(policy))
+    if policy.shape != (len(policy), len(transition)):
+        raise ValueError(f"policy: shape {policy.shape}, allowed is ({len(policy)}, {len(transition)})")
+    return _closed_loop(transition, policy)
+
+
+def _closed_loop(transition, policy: np.ndarray):
     if isinstance(transition, np.ndarray):
         return np.einsum("sa,ast->st", policy, transition)
     return sum(sparse.diags_array(policy[:, a]) @ matrix for a, matrix in enumerate(transition))
@@ -40,6 +75,17 @@ def closed_loop(transition, policy: np.ndarray):
 
 def solve(matrix, discount: float, right: np.ndarray) -> np.ndarray:
     """x (S,) of (I − γ M) x = right: what is earned from each state on, if `right` is earned in each."""
+    right, discount = as_measured(right, "right"), as_discount(discount)
+    if not sparse.issparse(matrix):
+        matrix = as_measured(matrix, "matrix")
+    if right.ndim != 1 or matrix.shape != (len(right), len(right)):
+        raise ValueError(
+            f"matrix, right: shapes {matrix.shape} and {right.shape}, allowed are (S, S) and (S,)"
+        )
+    return _solve(matrix, discount, right)
+
+
+def _solve(matrix, discount: float, right: np.ndarray) -> np.ndarray:
     if sparse.issparse(matrix):
         return spsolve(sparse.csc_array(sparse.eye_array(len(right)) - discount * matrix), right)
     return np.linalg.solve(np.eye(len(right)) - discount * matrix, right)
@@ -51,6 +97,10 @@ def soft_maximum(values: np.ndarray, beta: float) -> tuple[np.ndarray, np.ndarra
     β = 0 gives the mean and an even policy, β = ∞ the maximum and the best actions alike; β < 0 prefers the
     worst. It is the most that E Q − KL(π ‖ even)/β can be.
     """
+    return _soft_maximum(as_measured(values, "values"), _inverse_temperature(beta))
+
+
+def _soft_maximum(values: np.ndarray, beta: float) -> tuple[np.ndarray, np.ndarray]:
     best = (values if beta >= 0 else -values).max(-1, keepdims=True) * (1 if beta >= 0 else -1)
     if np.isinf(beta):
         close = np.abs(values - best) <= _TIE * np.maximum(1.0, np.abs(values).max())
@@ -58,9 +108,19 @@ def soft_maximum(values: np.ndarray, beta: float) -> tuple[np.ndarray, np.ndarra
     if beta == 0:
         return values.mean(-1), np.full(values.shape, 1 / values.shape[-1])
     behind = beta * (values - best)
+    if not np.isfinite(behind).all():
+        raise ValueError(f"beta: given {beta:g} for values up to {np.abs(values).max():g}, allowed is less")
     weights = np.exp(behind)
     above = np.log1p(np.expm1(behind).mean(-1)) / beta  # exact for small β, too
     return best[..., 0] + above, weights / weights.sum(-1, keepdims=True)
+
+
+def _inverse_temperature(beta) -> float:
+    """β as a float, infinite ones too; ValueError if it is no number."""
+    array = as_reals(beta, "beta")
+    if array.ndim or np.isnan(array):
+        raise ValueError(f"beta: given {shown(beta)}, allowed is a number")
+    return float(array)
 
 
 def soft_value_iteration(mdp: MDP, utility=0.0, *, final=0.0, beta=1.0, discount=None, start=None):
@@ -71,12 +131,12 @@ def soft_value_iteration(mdp: MDP, utility=0.0, *, final=0.0, beta=1.0, discount
     it avoids. Values are measured from the even policy, V = (1/β) ln mean_a e^{βQ}, so they are finite at
     β = 0 and ln π(a|s) + ln A = β (Q(s, a) − V(s)). Ziebart 2010; Haarnoja et al. 2017.
     """
-    utility, final = _utilities(mdp, utility, final)
+    (utility, final), beta = _utilities(mdp, utility, final), _inverse_temperature(beta)
     if discount is not None:
-        return _stationary(kernel(mdp), utility, beta, _discount(discount), start)
+        return _stationary(kernel(mdp), utility, beta, as_discount(discount), start)
     values, policy = [final], []
     for _ in range(mdp.horizon):
-        value, played = soft_maximum(utility + expected(mdp.transition, values[-1]), beta)
+        value, played = _soft_maximum(utility + _expected(mdp.transition, values[-1]), beta)
         values.append(value)
         policy.append(played)
     return np.stack(policy[::-1]), np.stack(values[::-1])
@@ -84,11 +144,14 @@ def soft_value_iteration(mdp: MDP, utility=0.0, *, final=0.0, beta=1.0, discount
 
 def _stationary(transition, utility, beta, discount, start):
     """Newton's method for V = softmax of Q; each step values the policy that the last one gives."""
-    value = np.zeros(utility.shape[0]) if start is None else start
+    n_states = utility.shape[0]
+    value = np.zeros(n_states) if start is None else as_measured(start, "start")
+    if value.shape != (n_states,):
+        raise ValueError(f"start: shape {value.shape}, allowed is ({n_states},)")
     for _ in range(_ROUNDS):
-        better, policy = soft_maximum(utility + discount * expected(transition, value), beta)
+        better, policy = _soft_maximum(utility + discount * _expected(transition, value), beta)
         rise = better - value
-        value = value + solve(closed_loop(transition, policy), discount, rise)
+        value = value + _solve(_closed_loop(transition, policy), discount, rise)
         if np.abs(rise).max() <= _SETTLED * max(1.0, np.abs(value).max()):
             return policy, value
     raise ValueError(f"discount: given {discount}, policy iteration did not settle in {_ROUNDS} rounds")
@@ -104,7 +167,7 @@ def value_iteration(mdp: MDP, utility=0.0, *, final=0.0, discount=None):
 
 def greedy(values) -> np.ndarray:
     """The policy that plays the action of the highest value, (..., S, A) -> (..., S, A); ties alike."""
-    return soft_maximum(as_array(values, "values"), np.inf)[1]
+    return soft_maximum(values, np.inf)[1]
 
 
 def epsilon_greedy(policy, epsilon) -> np.ndarray:
@@ -117,7 +180,9 @@ def visits(mdp: MDP, policy, *, discount=None) -> np.ndarray:
     """Where a policy goes: P(S_t = s), (T + 1, S); with a discount Σ_t γ^t P(S_t = s), (S,)."""
     if discount is None:
         return mdp.states(policy)
-    return solve(closed_loop(kernel(mdp), _stationary_probs(mdp, policy)).T, _discount(discount), mdp.initial)
+    return _solve(
+        _closed_loop(kernel(mdp), _stationary_probs(mdp, policy)).T, as_discount(discount), mdp.initial
+    )
 
 
 def occupancy(mdp: MDP, policy, *, discount=None) -> np.ndarray:
@@ -152,6 +217,11 @@ def q_learning(
     A learner's draws are its own, whoever learns beside it.
     """
     utility, final = _utilities(mdp, utility, final)
+    epsilon, rate = as_number(epsilon, "epsilon", 0, 1), as_number(rate, "rate", 0, 1)
+    stages = as_integers(stages, "stages", 2**31, "E").tolist()
+    check_integer("stages", min(stages), 1)
+    if not is_listed(seeds) or not (seeds := list(seeds)):
+        raise ValueError(f"seeds: given {shown(seeds)}, allowed is a list of integers >= 0")
     rngs = [np.random.default_rng(check_seed(seed)) for seed in seeds]
     utility = np.broadcast_to(utility, (mdp.n_states, mdp.n_actions))
     members, kept = np.arange(len(rngs)), {}
@@ -181,12 +251,12 @@ def _utilities(mdp: MDP, utility, final) -> tuple[np.ndarray, np.ndarray]:
     """A utility as (S, A) or (S, 1), and what is final as (S,); ValueError for other shapes."""
     (s, a), utility, final = (
         (mdp.n_states, mdp.n_actions),
-        as_array(utility, "utility"),
-        as_array(final, "final"),
+        as_measured(np.atleast_1d(as_array(utility, "utility")), "utility"),
+        as_measured(np.atleast_1d(as_array(final, "final")), "final"),
     )
-    if utility.shape not in ((), (s,), (s, a)):
+    if utility.shape not in ((1,), (s,), (s, a)):
         raise ValueError(f"utility: shape {utility.shape}, allowed is ({s},) or ({s}, {a})")
-    if final.shape not in ((), (s,)):
+    if final.shape not in ((1,), (s,)):
         raise ValueError(f"final: shape {final.shape}, allowed is ({s},)")
     utility = utility if utility.ndim == 2 else np.broadcast_to(utility, (s,))[:, None]
     return utility, np.broadcast_to(final, (s,))
@@ -200,7 +270,8 @@ def _stationary_probs(mdp: MDP, policy) -> np.ndarray:
     return probs[0]
 
 
-def _discount(discount: float) -> float:
-    if not 0 <= discount < 1:
-        raise ValueError(f"discount: given {discount}, allowed is a number in [0, 1)")
-    return float(discount)
+def as_discount(discount) -> float:
+    """γ as a float; ValueError unless it is in [0, 1)."""
+    if not 0 <= (number := as_number(discount, "discount")) < 1:
+        raise ValueError(f"discount: given {shown(discount)}, allowed is a number in [0, 1)")
+    return number

@@ -10,7 +10,15 @@ from types import SimpleNamespace
 import numpy as np
 from scipy.special import softmax
 
-from .information import as_distribution, as_number, check_integer, goal_mask, implied_op, succeeding
+from .information import (
+    as_distribution,
+    as_integers,
+    as_number,
+    check_integer,
+    goal_mask,
+    implied_op,
+    succeeding,
+)
 from .measure import Futures, SplitHistory, split_history
 
 
@@ -137,7 +145,8 @@ def steered(world, goal, success: float) -> dict[str, float]:
 
 def maximum_entropy(world, goal, inverse_temperature: float) -> SplitHistory:
     """The policy q(a|m) ∝ exp(β P(success|m, a)): as much for the goal as β says, and otherwise even."""
-    return acting(world, softmax(inverse_temperature * _success(world.table, goal), axis=1))
+    beta = as_number(inverse_temperature, "inverse_temperature", -1e150, 1e150)
+    return acting(world, softmax(beta * _success(world.table, goal), axis=1))
 
 
 def indifferent(world, goal, actions=None) -> SplitHistory:
@@ -162,7 +171,7 @@ def habitual(measured: SplitHistory, goal, *, rounds: int = 300) -> SplitHistory
     played = measured.counts / measured.counts.sum()
     rates, won = played.sum(0), (played * hit).sum()
     weight, miss = np.ones(len(rates)), 0.1
-    for _ in range(rounds):
+    for _ in range(check_integer("rounds", rounds, 1, 10**6)):
         q = np.where(hit, 1, miss) * weight
         q *= played.sum(1, keepdims=True) / q.sum(1, keepdims=True)
         own = (q * hit).sum()
@@ -174,7 +183,7 @@ def habitual(measured: SplitHistory, goal, *, rounds: int = 300) -> SplitHistory
 def _allowed(actions, n_actions: int) -> np.ndarray:
     """(A,): which actions may be played, all if None."""
     allowed = np.zeros(n_actions, dtype=bool)
-    allowed[slice(None) if actions is None else list(actions)] = True
+    allowed[slice(None) if actions is None else as_integers(actions, "actions", n_actions, "A")] = True
     return allowed
 
 
@@ -188,6 +197,7 @@ def moved_together(agreement: float = 0.9) -> Futures:
 
     Where they depend on each other in F', both can move for less than the sum of what each would take.
     """
+    agreement = as_number(agreement, "agreement", 0, 1)
     split = np.array([agreement, 1 - agreement, 1 - agreement, agreement]) / 2
     return Futures([1.0], [0.8, 0.05, 0.05, 0.1], [split])
 

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-from .information import check_seed
+from .information import as_array, as_distribution, as_integers, check_seed
 
 
 def sampled(classes, probs, table, condition: str, seed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -17,7 +17,13 @@ def sampled(classes, probs, table, condition: str, seed) -> tuple[np.ndarray, np
     `split_history`. Returns weights (N,), F (K,) and F' (N, K), a row for each history that was answered.
     Warns where Imp is infinite. ValueError if there are fewer than two histories, or no seed.
     """
+    as_distribution(probs, "probs"), as_distribution(table, "table")
+    probs, table = as_array(probs, "probs"), as_array(table, "table")  # as they are, not made one anew
+    classes = as_integers(classes, "classes", len(table), "N")
     n, n_outcomes = len(classes), table.shape[-1]
+    if table.ndim != 3 or probs.shape != (n, table.shape[1]):
+        shapes = f"shapes {probs.shape} and {table.shape}"
+        raise ValueError(f"probs, table: given {shapes}, allowed are (N, A) and (M, A, K)")
     if n < 2:
         raise ValueError(f"histories: given {n}, allowed are at least 2 for method='sampled'")
     if seed is None:

@@ -25,6 +25,7 @@ from .information import (
     entropy,
     goal_mask,
     implied_op,
+    shown,
     to_numpy,
 )
 
@@ -52,6 +53,7 @@ class Recurrence:
     ):
         modulus = check_integer("modulus", modulus, 3)
         window, alphabet = check_integer("window", window, 2), check_integer("alphabet", alphabet, 1)
+        check_memory("modulus, alphabet", (modulus, alphabet), 16.0 * modulus * alphabet * alphabet)
         if any(modulus % d == 0 for d in range(2, int(modulus**0.5) + 1)):
             raise ValueError(f"modulus: given {modulus}, allowed is an odd prime")
         if alphabet > (modulus - 1) // 2:
@@ -60,7 +62,11 @@ class Recurrence:
             )
         as_number(noise, "noise", 0, 1)  # kept as it was given, for it is part of what names a run
         self.modulus, self.window, self.alphabet, self.noise = modulus, window, alphabet, noise
-        self.sinks = {int(token): as_goal(outcomes, alphabet) for token, outcomes in dict(sinks).items()}
+        try:
+            pairs = dict(sinks).items()
+        except (TypeError, ValueError):
+            raise ValueError(f"sinks: given {shown(sinks)}, allowed are pairs (token, outcomes)") from None
+        self.sinks = {check_integer("sinks", token, 0): as_goal(goal, alphabet) for token, goal in pairs}
         if not all(alphabet <= token < 2 * alphabet for token in self.sinks):
             raise ValueError(f"sinks: given {sorted(self.sinks)}, allowed are {alphabet}..{2 * alphabet - 1}")
 
@@ -170,7 +176,8 @@ class Recurrence:
         seed: a non-negative integer, or a list of them. NumPy reads [s, 0] as s: end lists with other than 0.
         """
         check_integer("n", n, 1), check_integer("length", length, 1), check_integer("burn_in", burn_in, 0)
-        check_memory("n, length", (n, length), 8.0 * n * length)
+        block = (self.window + burn_in + length) * min(n, _BLOCK)
+        check_memory("n, length", (n, length), 8.0 * (n * length + block))
         if burn_in % 2:
             raise ValueError(
                 f"burn_in: given {burn_in}, allowed is an even number (parity stays with position)"

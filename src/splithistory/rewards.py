@@ -5,16 +5,21 @@ Floor 2: tensors. Shapes: E members, N histories, M classes, A actions, K outcom
 
 import torch
 
-from .information import as_goal
+from .information import as_goal, shown
 
 PENALISED = ("measured", "self-estimated")
 
 
 def check_hidden(hidden: tuple) -> None:
     """ValueError unless `hidden` is () or (goal, classes, share); the world judges goal and classes."""
-    shape = len(hidden) == 3 and isinstance(hidden[0], tuple | list) and isinstance(hidden[1], tuple | list)
-    if hidden and not (shape and isinstance(hidden[2], int | float) and 0 <= hidden[2] <= 1):
-        raise ValueError(f"hidden: given {hidden!r}, allowed is (goal, classes, share in [0, 1])")
+    three = isinstance(hidden, tuple | list) and len(hidden) in (0, 3)
+    kinds = zip(hidden, (tuple | list, tuple | list, int | float), strict=True) if three and hidden else ()
+    if (
+        not three
+        or not all(isinstance(part, kind) for part, kind in kinds)
+        or (hidden and not 0 <= hidden[2] <= 1)
+    ):
+        raise ValueError(f"hidden: given {shown(hidden)}, allowed is (goal, classes, share in [0, 1])")
 
 
 def with_hidden(declared: torch.Tensor, table: torch.Tensor, hidden: tuple) -> torch.Tensor:

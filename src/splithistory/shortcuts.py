@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import softmax
 
-from .information import as_rate, check_integer
+from .information import as_integers, as_rate, check_integer
 from .statistics import Interval
 
 
@@ -32,13 +32,18 @@ def next_token(
     interventions: how likely each token, from the last one back, is not the sequence's but uniformly random,
     which tells nothing of G (those further back: never).
     """
-    tokens = np.asarray(tokens)
+    tokens, rates = (
+        as_integers(tokens, "tokens", world.n_tokens, "NT"),
+        as_rate(interventions, "interventions"),
+    )
+    if rates.ndim != 1:
+        raise ValueError(f"interventions: shape {rates.shape}, allowed is a list of rates")
     if tokens.shape[1] < world.window + check_integer("pairs", pairs, 0):
         raise ValueError(f"tokens: shape {tokens.shape}, allowed is (N, T >= {world.window + pairs})")
     order, tells = world.modulus - 1, world.table[:, 0]  # token 0 multiplies by one: P(x | logarithm of G)
     logs, now = world.logs[tokens].astype(int), np.arange(order)
     belief, earlier = np.zeros((len(tokens), order)), now[None]
-    random = dict(enumerate(as_rate(interventions, "interventions"), 1))  # by lag
+    random = dict(enumerate(rates, 1))  # by lag
     for lag in range(1, pairs + 1):  # `earlier`: what G must have been before these tokens
         earlier = (earlier - (logs[:, -lag] - logs[:, -lag - world.window])[:, None]) % order
         likely = tells[earlier, tokens[:, -lag, None] % world.alphabet]
@@ -71,6 +76,7 @@ def answers(world, histories, pairs: int, *, interventions: Sequence[float] = ()
     It stands where the world's answers do: SplitHistory(np.eye(A)[actions], answers) is what the reader says
     of a policy. interventions: as in `next_token`, the action first.
     """
+    histories = as_integers(histories, "histories", world.n_tokens, "NT")
     actions = range(world.table.shape[1])
     pasts = [np.column_stack([histories, np.full(len(histories), a)]) for a in actions]
     told = [next_token(world, past, pairs, prior=False, interventions=interventions) for past in pasts]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .information import as_array, check_integer, check_seed, to_numpy
+from .information import as_measured, check_integer, check_seed, shown, to_numpy
 
 _PORTABLE = "allowed are an environment and an outcome that are functions of a module, or workers=0"
 
@@ -39,9 +39,9 @@ class Binned:
     edges: Sequence[float]
 
     def __post_init__(self):
-        edges = as_array(self.edges, "edges")
+        edges = as_measured(self.edges, "edges")
         if edges.ndim != 1 or not edges.size or (np.diff(edges) <= 0).any():
-            raise ValueError(f"edges: given {list(self.edges)}, allowed are ascending numbers, at least one")
+            raise ValueError(f"edges: given {shown(self.edges)}, allowed are ascending numbers, at least one")
 
     def __call__(self, observation, info: dict) -> int:
         if np.isnan(value := float(self.number(observation, info))):
@@ -210,6 +210,8 @@ def _action(action, space, name: str):
 def seeds(seed: int, *sizes: int) -> list[list[int]]:
     """Groups of seeds of these sizes, all different; the same `seed` gives the same ones."""
     rng = np.random.default_rng(check_seed(seed))
+    if sum(check_integer("sizes", size, 0) for size in sizes) > 2**28:
+        raise ValueError(f"sizes: given {sum(sizes)} episodes, allowed are at most {2**28}")
     drawn = rng.choice(2**31, size=sum(sizes), replace=False)
     return [group.tolist() for group in np.split(drawn, np.cumsum(sizes)[:-1])]
 

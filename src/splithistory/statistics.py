@@ -14,7 +14,17 @@ from scipy.special import stdtrit
 from scipy.stats import bootstrap, mannwhitneyu, nct, page_trend_test, ttest_1samp
 from scipy.stats import f as f_distribution
 
-from .information import as_array, as_number, as_reals, check_integer, check_level, shown
+from .information import (
+    as_array,
+    as_measured,
+    as_number,
+    as_reals,
+    check_integer,
+    check_level,
+    check_memory,
+    check_seed,
+    shown,
+)
 
 Interval = tuple[float, float]  # (mean, half width)
 _LARGEST = 1e150  # whose square is still a number
@@ -47,7 +57,9 @@ def pseudovalues(statistic: Callable, clusters: Sequence) -> np.ndarray:
 
 def told(interval: Interval, number: float = 0.0) -> int:
     """1 if an interval lies above a number, −1 if below, 0 if the two are not told apart."""
-    mean, half = interval
+    if (ends := as_reals(interval, "interval")).shape != (2,):
+        raise ValueError(f"interval: given {shown(interval)}, allowed is (mean, half width)")
+    (mean, half), number = ends.tolist(), as_number(number, "number")
     return int(mean - half > number) - int(mean + half < number)
 
 
@@ -166,7 +178,10 @@ def redrawn(values, axes: int = 1, *, resamples: int = 2000, seed: int = 0) -> n
     if not values.ndim or not values.size:
         raise ValueError(f"values: shape {values.shape}, allowed is a number of each cluster")
     n = values.shape[-1]
-    drawn = np.random.default_rng(seed).integers(n, size=(resamples, n))
+    if check_integer("axes", axes, 1, 2) == 2 and values.shape[-2:] != (n, n):
+        raise ValueError(f"values: shape {values.shape}, allowed with axes=2 is (..., S, S)")
+    check_memory("resamples", resamples, 9.0 * check_integer("resamples", resamples, 1) * n * n)
+    drawn = np.random.default_rng(check_seed(seed)).integers(n, size=(resamples, n))
     weights = (drawn[..., None] == np.arange(n)).mean(1)  # (resamples, S): how often each was drawn
     means = np.moveaxis(values @ weights.T, -1, 0)
     return means if axes == 1 else np.einsum("r...s,rs->r...", means, weights)
@@ -217,7 +232,9 @@ def crossing(levels: Sequence[float], values) -> tuple[float, Interval]:
     Interpolated between two levels; the first level if it is above 0 everywhere, infinite if not at the last.
     With its 95 % percentile interval, replications drawn anew.
     """
-    values = np.asarray(values, dtype=float)
+    values, at = as_measured(values, "values"), as_measured(levels, "levels")
+    if values.ndim != 2 or at.shape != values.shape[:1] or (np.diff(at) <= 0).any():
+        raise ValueError(f"levels: given {shown(at.tolist())}, allowed are ascending, one a row of values")
     drawn = np.sort([_crossed(levels, means) for means in redrawn(values)])  # some may be infinite
     low, high = drawn[[round(share * (len(drawn) - 1)) for share in (0.025, 0.975)]]
     return _crossed(levels, values.mean(1)), (float(low), float(high))

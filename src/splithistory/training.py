@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from .data import TEST_SEED, Interventions, batch, even_windows, histories, indices, of_seeds, take, windows
 from .engine import Keep, Learner, Log, Loop, Progress, State, Trained, on_own_stream
-from .information import as_goal, check_integer, check_seed
+from .information import as_goal, check_integer, check_seed, shown
 from .recurrence import POST, Recurrence, classes_of
 from .rewards import PENALISED, check_hidden, impact, with_hidden
 from .transformer import Architecture, Dropout, action_logits, initialise, logits, stream
@@ -422,12 +422,13 @@ def _check(config, counts: tuple[str, ...], rates: tuple[str, ...]) -> None:
 
 def _check_choice(name: str, value, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise ValueError(f"{name}: given {value!r}, allowed are {', '.join(allowed)}")
+        raise ValueError(f"{name}: given {shown(value)}, allowed are {', '.join(allowed)}")
 
 
 def _check_number(name: str, value, allowed: str, holds: Callable) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not holds(value):
-        raise ValueError(f"{name}: given {value!r}, allowed is {allowed}")
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+    if not number or not holds(value):
+        raise ValueError(f"{name}: given {shown(value)}, allowed is {allowed}")
 
 
 def _check_seeds(seeds) -> None:

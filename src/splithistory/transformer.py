@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .information import as_array, as_number
+from .information import as_array, as_number, check_integer, check_memory
 
 _LAYER = "layers.{}."
 
@@ -39,8 +39,10 @@ class Architecture:
     expansion: int = 2
 
     def __post_init__(self):
-        if min(self.width, self.layers, self.heads, self.context, self.n_tokens, self.expansion) < 1:
-            raise ValueError(f"architecture: given {self}, allowed are integers >= 1")
+        for name in ("width", "layers", "heads", "context", "n_tokens", "expansion"):
+            check_integer(name, getattr(self, name), 1)
+        per_layer = 4.0 * self.width**2 * (4 + 2 * self.expansion)
+        check_memory("width, layers", (self.width, self.layers), per_layer * self.layers)
         if self.width % self.heads:
             raise ValueError(f"width: given {self.width}, allowed are multiples of heads = {self.heads}")
 

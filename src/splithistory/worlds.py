@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import rankdata
 
-from .information import as_number
+from .information import as_distribution, as_integers, as_number
 from .mdp import MDP, expected_reward, from_gymnasium, on_grid, policy_probs, split_mdp
 from .neighbours import causal_influence, meg, meg_unknown, plasticity
 from .planning import epsilon_greedy, greedy, q_learning, soft_value_iteration, value_iteration
@@ -101,7 +101,8 @@ def known(make: Callable) -> dict[str, World]:
 
 def seen(labels, noise: float) -> np.ndarray:
     """Labels (S,) in 0..K−1 as probabilities (S, K) of what is read: with the noise, any of the K alike."""
-    return epsilon_greedy(np.eye(int(np.max(labels)) + 1)[labels], noise)
+    labels = as_integers(labels, "labels", 2**12, "S")
+    return epsilon_greedy(np.eye(int(labels.max()) + 1)[labels], noise)
 
 
 def plan(mdp: MDP, policy) -> np.ndarray:
@@ -115,6 +116,7 @@ def plan(mdp: MDP, policy) -> np.ndarray:
 
 def one_of(policy: np.ndarray) -> np.ndarray:
     """A policy that plays the first of the actions that are played most, (..., S, A) -> (..., S, A)."""
+    policy = as_distribution(policy, "policy")
     return np.eye(policy.shape[-1])[policy.argmax(-1)]
 
 

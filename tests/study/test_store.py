@@ -251,7 +251,7 @@ def test_a_full_disk_is_an_error_that_says_where_and_leaves_nothing(tmp_path):
         try:
             with pytest.raises(OSError, match=store.folder(SPEC).name):
                 store.save(SPEC, **content)
-            with pytest.raises(OSError, match="chapter.ipynb"):
+            with pytest.raises(OSError, match=r"chapter\.ipynb"):
                 write_whole(store.root / "chapter.ipynb", bytes(9999))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
