@@ -17,7 +17,6 @@
   const CUT_NAMES = {
     Op: "most implied Op",
     Imp: "most implied Imp",
-    "above F'": "above F′",
   };
   const GOALS = lib.everyGoal(K);
 
@@ -122,14 +121,13 @@
     const [s, other, p] = [lib.success(f, goal), lib.otherSuccess(f, goal), lib.chance(f, goal)];
     const excess = Math.max(0, lib.op(f) + lib.delta(f) - lib.impliedOp(f, goal));
     const elsewhere = `in ${lib.percent(other)} when the answers are put into other histories`;
-    const what = `${lib.inWords(goal)} comes in ${lib.percent(s)} of cases, and ${elsewhere}.`;
+    const what = `A good outcome (${lib.inWords(goal)}) comes in ${lib.percent(s)} of cases, and ${elsewhere}.`;
     const implied = `Op is ${lib.nats(lib.op(f))} nats. The success rate implies ${lib.nats(lib.impliedOp(f, goal))}`;
     const rest =
       excess < 0.0005
         ? "there is nothing more"
         : `${lib.nats(excess)} more come from favouring some good outcomes, or some bad ones`;
-    const less =
-      lib.delta(f) < 0.0005 ? "" : `; ${lib.nats(lib.delta(f))} less because F′ is not quite even (δ)`;
+    const less = lib.delta(f) < 0.0005 ? "" : `; less δ = ${lib.nats(lib.delta(f))}, because F' is not even`;
     const below = s < p ? " (by being worse than chance)" : "";
     return `${what} ${implied}${below}; ${rest}${less}.`;
   }
@@ -214,7 +212,7 @@
       slot(
         "others",
         n > 1
-          ? `F′ is the mean of ${n} futures, one for each answer; drag it, and it becomes a single one.`
+          ? `F' is the mean of ${n} futures, one for each answer; drag it, and it becomes a single one.`
           : "",
       );
     }
@@ -242,7 +240,7 @@
       ];
       lib.waterfall(find("[data-chart=op]"), [...parts("op"), ["less δ", -d.delta]], "Op");
       if (Number.isFinite(lib.imp(state))) lib.waterfall(find("[data-chart=imp]"), parts("imp"), "Imp");
-      else lib.infinite(find("[data-chart=imp]"), "Infinite: F has an outcome that F′ never has.");
+      else lib.infinite(find("[data-chart=imp]"), "Infinite: F has an outcome that F' never has.");
       const within = Math.min(...state.outcome) >= noise - 1e-9; // else no policy of the post's world
       lib.region(
         find("[data-chart=region]"),

@@ -66,7 +66,7 @@
     [...list.children].forEach((bar, k) => {
       bar.className = goal.includes(k) ? "good" : "";
       bar.style.setProperty("--exact", exact[k] / top);
-      bar.style.setProperty("--live", n ? Math.min(1.08, shares[k] / top) : 0);
+      bar.style.setProperty("--live", n ? shares[k] / top : 0);
       bar.firstChild.textContent = (100 * shares[k]).toFixed(0);
     });
     list.classList.toggle("live", n > 0);
@@ -92,7 +92,8 @@
   function drawChart(svg, series, name, exact, ends) {
     const [width, height, left, foot] = [300, 120, 34, 20];
     const most = 1.6 * Math.max(exact, 0.04);
-    const x = (n) => left + ((width - left - 6) * Math.log(n / 10)) / Math.log(FULL / 10);
+    const reach = Math.max(FULL, ...series.map((at) => at.n));
+    const x = (n) => left + ((width - left - 6) * Math.log(n / 10)) / Math.log(reach / 10);
     const y = (value) => (height - foot) * (1 - Math.min(most, Math.max(0, value)) / most);
     const band = {
       x: left,
@@ -125,7 +126,7 @@
       );
     const points = series
       .filter((at) => at.n >= 10 && at[name] < most)
-      .map((at) => `${x(Math.min(FULL, at.n)).toFixed(1)},${y(at[name]).toFixed(1)}`);
+      .map((at) => `${x(at.n).toFixed(1)},${y(at[name]).toFixed(1)}`);
     if (points.length) svg.append(drawnElement("path", { d: `M${points.join("L")}`, class: "so-far" }));
   }
 
@@ -156,7 +157,10 @@
 
     function draw(rows) {
       const { tally, exact, goal } = state;
-      const top = Math.ceil(Math.max(...exact.outcome) * 20 + 0.4) / 20;
+      const shares = [tally.own, tally.other].flatMap((counts) =>
+        counts.map((c) => c / (lib.sum(counts) || 1)),
+      );
+      const top = Math.ceil(Math.max(...exact.outcome, ...shares) * 20 + 0.4) / 20;
       drawBars(find("[data-future=own]"), exact.outcome, tally.own, goal, top);
       drawBars(find("[data-future=other]"), lib.mixed(exact), tally.other, goal, top);
       if (rows) {

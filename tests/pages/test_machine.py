@@ -88,7 +88,7 @@ def test_what_the_page_says_to_try_is_so(results):
         if row["n_good"]:
             assert warm["op"] < cold["op"], row["name"]
         else:
-            assert results.measured(row["model"]).narrowing < 0.05 and cold["op"] < 0.05, row["name"]
+            assert 0 < cold["op"] < 0.05 and 0 < cold["imp"] < 0.08, row["name"]
 
 
 def test_few_histories_make_impact_too_high_as_the_page_says(results):
@@ -417,7 +417,8 @@ def test_a_bar_moves_by_keys_and_the_link_holds_the_state(explorer):
     explorer.wait_for_selector("[data-slot=ranked] tr")
     assert np.abs(shown_state(explorer).outcome_probs - after.outcome_probs).max() < 1e-5
     explorer.wait_for_selector("[data-slot=say]:not(:empty)")
-    assert explorer.inner_text("[data-slot=say]") == said and said.startswith("0, 2, 3, 4 or 6 comes")
+    assert explorer.inner_text("[data-slot=say]") == said
+    assert said.startswith("A good outcome (0, 2, 3, 4 or 6) comes")
 
 
 @pytest.mark.slow
