@@ -167,7 +167,7 @@ CALLS = {
     policies.blind: {"world": WORLD, "probs": np.full(16, 1 / 16)},
     policies.always: {"world": WORLD, "action": 9},
     policies.generator: {"world": WORLD, "n": 10, "seed": 0},
-    policies.steering: {"world": WORLD, "outcomes": np.full(8, 1 / 8), "actions": list(range(8, 16))},
+    policies.steering: {"world": WORLD, "outcomes": np.full(8, 1 / 8), "actions": list(range(16))},
     policies.mixture: {"first": MEASURED, "second": MEASURED, "share": 0.3},
     policies.extremes: {"world": WORLD, "goal": (0, 4), "success": 0.6},
     policies.maximum_entropy: {"world": WORLD, "goal": (0, 4), "inverse_temperature": 2.0},
