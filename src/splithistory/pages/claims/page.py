@@ -35,8 +35,8 @@ def criteria_table(rows: Iterable[Row]):
 def moved_table(rows: Iterable[Row]):
     """Claims whose verdict is another than under the rule before this one, and why."""
     moved = (row for row in rows if row.verdict != row.criterion.before)
-    lines = ([row.id, row.criterion.before, _verdict(row), escape(row.criterion.moved)] for row in moved)
-    return _table(("claim", "before", "now", "why"), lines)
+    lines = ([_moved(row), row.criterion.before, _verdict(row)] for row in moved)
+    return _table(("claim", "before", "now"), lines)
 
 
 def profiles_table(judged: Mapping[str, list[Row]]):
@@ -44,6 +44,10 @@ def profiles_table(judged: Mapping[str, list[Row]]):
     each = zip(*judged.values(), strict=True)
     lines = [[own[0].id, *map(_verdict, own)] for own in each if own[0].criterion.evidence == "measured"]
     return _html(_folded(f"{len(lines)} claims, side by side", _rows(("claim", *judged), lines)))
+
+
+def _moved(row: Row) -> str:
+    return row.id + _folded("why", escape(row.criterion.moved))
 
 
 def _verdict(row: Row) -> str:
