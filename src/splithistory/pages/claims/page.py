@@ -59,7 +59,7 @@ def _judged(row: Row) -> list[str]:
     if row.figure:
         name = f'<a href="../{row.figure}">{name}</a>'
     found = _folded("what was found", _shown(row.found))
-    return [f"{name}<br>{escape(row.claim)}{found}", f"{_verdict(row)}<br>{row.criterion.kind}"]
+    return [f"{name}<br>{escape(row.claim)}{found}", f"{_verdict(row)} · {row.criterion.kind}"]
 
 
 def _shown(text: str) -> str:
