@@ -34,7 +34,8 @@ study.profiles
 study.publishing study.selfreports
 study.suspects
 study
-pages.tables pages.gluing pages.kernels pages.notebooks pages.previews
+pages.tables pages.gluing pages.kernels pages.previews
+pages.notebooks
 pages.agents pages.figures pages.findings pages.chapters pages.exact pages.plotted pages.machine \
 pages.rendering
 pages.comparison

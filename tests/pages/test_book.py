@@ -1,6 +1,10 @@
 """The book and its references: whole or not at all, the same bytes every time."""
 
 import os
+import re
+import subprocess
+import sysconfig
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -107,3 +111,24 @@ def test_references_are_the_same_bytes_every_time(small_book, tmp_path):
     assert sorted(tmp_path.rglob("*.ipynb")) == sorted(paths) and len(paths) == 2
     figure = nbformat.read(paths[1], as_version=4).cells[-2].outputs
     assert [list(output.data) for output in figure] == [["text/x-plotted"]]
+
+
+@pytest.mark.slow
+def test_jupyter_book_alone_makes_the_same_book_whatever_the_home_says(small_book, tmp_path):
+    """What a user of Jupyter Book tries first; at home, figures are to be set by TeX."""
+    home = tmp_path / "home"
+    (home / ".config/matplotlib").mkdir(parents=True)
+    (home / ".config/matplotlib/matplotlibrc").write_text("text.usetex: True\n")
+    program = Path(sysconfig.get_path("scripts")) / "jupyter-book"
+    command = [program, "build", small_book, "-W", "--keep-going"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HOME": str(home)})
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "WARNING" not in done.stdout + done.stderr
+    html = small_book / "_build/html"
+    page = (html / "book/index.html").read_text("utf8")
+    assert re.search("and the published .{0,40}>3<", page) and "It rises to" in page and "<svg" in page
+    offered = nbformat.read(html / "_sources/book/index.ipynb", as_version=4)
+    assert "and the published 3:" in offered.cells[2].source
+    assert [
+        list(o.data) for c in offered.cells if c.cell_type == "code" for o in c.outputs if "data" in o
+    ] == [["image/png"]]

@@ -24,6 +24,8 @@ _OF_THE_USER = (
 _KEPT = {"PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"}
 _PATHS = ("SPLITHISTORY_STORE", "SPLITHISTORY_RESULTS")  # relative to where the command was given
 
+_QUIET = "get_config().Application.log_level = 50\n"  # what a kernel says of itself is not the chapter's
+
 _running: set["_Kernel"] = set()
 _register = threading.Lock()
 
@@ -50,6 +52,9 @@ def _settings() -> dict[str, str]:
     places = {name: str(Path(_folder().name) / name.lower()) for name in names}
     for place in places.values():
         Path(place).mkdir()
+    profile = Path(places["IPYTHONDIR"]) / "profile_default"
+    profile.mkdir()
+    (profile / "ipython_kernel_config.py").write_text(_QUIET)
     # Fonts are listed once, here: listing them in a kernel, Matplotlib says so on stderr if it takes long.
     command = [sys.executable, "-c", "import matplotlib.font_manager"]
     subprocess.run(command, env=os.environ | places, capture_output=True, check=False)
@@ -99,7 +104,7 @@ async def _execute(
         record_timing=False,
         coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
-        extra_arguments=["--log-level=50", *arguments],  # what a kernel says of itself is not the chapter's
+        extra_arguments=arguments,
         on_cell_executed=after,
     )
     try:

@@ -6,12 +6,16 @@ Here these become plain Markdown. Also an extension of Sphinx: notebooks that pa
 
 import ast
 import html
+import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 
 import nbformat
+
+from .kernels import environment
 
 _GLUED = "application/papermill.record/"
 _BLOCK = re.compile(
@@ -165,6 +169,29 @@ def as_page(notebook: nbformat.NotebookNode, root: Path) -> str:
     return page.replace("</head>", head, 1)
 
 
+def offer_executed(app, pagename: str, templatename: str, context: dict, doctree) -> None:
+    """For each page that Sphinx executed itself: beside the source, the theme offers the notebook."""
+    executed = Path(app.outdir).parent / "jupyter_execute" / f"{pagename}.ipynb"
+    if str(context.get("page_source_suffix", "")).endswith(".md") and executed.is_file():
+        offered = Path(app.outdir, "_sources", f"{pagename}.ipynb")
+        offered.parent.mkdir(parents=True, exist_ok=True)
+        offered.write_text(nbformat.writes(_with_glued(executed)), "utf8")
+        context["ipynb_source"] = f"{pagename}.ipynb"
+
+
+def _with_glued(executed: Path) -> nbformat.NotebookNode:
+    """A notebook that MyST-NB executed, with what it took out: glued values, by the names in their cells."""
+    notebook, taken = nbformat.read(executed, as_version=4), executed.with_suffix(".glue.json")
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    glued = json.loads(taken.read_text("utf8")) if taken.is_file() else {}
+    for name, output in glued.items():
+        shown = "image/png" if "image/svg+xml" in output["data"] else "text/html"  # what the page passed over
+        data = {_GLUED + kind if kind else shown: data for kind, data in output["data"].items()}
+        cell = next((cell for cell in code if f'"{name}"' in cell.source), code[-1])
+        cell.outputs.append(nbformat.v4.new_output("display_data", data=data, metadata=output["metadata"]))
+    return notebook
+
+
 def offer_plain(app, exception) -> None:
     """When Sphinx is done: the notebooks that the pages offer for download become plain ones."""
     for path in sorted(Path(app.outdir, "_sources").rglob("*.ipynb")) if exception is None else ():
@@ -172,7 +199,18 @@ def offer_plain(app, exception) -> None:
         path.write_text(f"{nbformat.writes(plain)}\n", "utf8")
 
 
+def shelter(app) -> None:
+    """Before Sphinx executes chapters itself: its kernels, too, hear nothing of a user's settings."""
+    if app.config.nb_execution_mode != "off":
+        own = environment()
+        for name in set(os.environ) - set(own):
+            del os.environ[name]
+        os.environ.update(own)
+
+
 def setup(app) -> dict:
     """Sphinx calls this."""
+    app.connect("builder-inited", shelter)
+    app.connect("html-page-context", offer_executed)
     app.connect("build-finished", offer_plain)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
