@@ -61,6 +61,8 @@ def steering(world, outcomes, actions=None) -> SplitHistory:
     that it may play, all if None.
     """
     outcomes, leads = as_distribution(outcomes, "outcomes"), world.table.argmax(-1)  # (K,), (M, A)
+    if outcomes.shape != (n := world.table.shape[-1:]):
+        raise ValueError(f"outcomes: shape {outcomes.shape}, allowed is {n}")
     leads = np.where(_allowed(actions, leads.shape[1]), leads, -1)
     ways = np.stack([(leads == k).sum(1) for k in range(len(outcomes))], 1)  # (M, K)
     if ((ways == 0) & (outcomes > 0)).any():
