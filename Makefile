@@ -11,7 +11,8 @@ BOOK_OPTIONS = $(if $(PROFILE),--profile "$(PROFILE)") $(if $(FRESH),--fresh) \
 	$(if $(STORE),--store "$(STORE)") $(if $(DEVICE),--device "$(DEVICE)")
 
 # One thread per test process: two processes of two threads on two cores slow each other down tenfold.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+# Whole files, in the order of tests/conftest.py: longest first. A process runs its references in one kernel.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --nbval-one-kernel
 
 .PHONY: help setup book notebooks test test-full reference bench lint clean
 .DEFAULT_GOAL := help

@@ -1,6 +1,9 @@
 """What several tests share: a small book, small networks, the cells of the derivations."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jupytext
@@ -46,6 +49,22 @@ def tiny_profile(steps: int, evaluations: int, **fields) -> Profile:
     )
 
 
+# What takes minutes goes first: begun last, it would leave every other core idle. The references come next.
+LONG = (
+    "test_rendered.py",
+    "test_runs.py",
+    "test_claims.py",
+    "test_derivations_differential.py",
+    "test_study.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """The files that take longest first (`make test` hands out whole files in this order)."""
+    rank = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONG) + (item.path.suffix != ".ipynb")))
+
+
 def copy_small_book(target: Path) -> Path:
     """The pages of tests/data/book under the real book's configuration, style and literature."""
     shutil.copytree(ROOT / "tests/data/book", target)
@@ -53,6 +72,16 @@ def copy_small_book(target: Path) -> Path:
     shutil.copy(ROOT / "book/references.bib", target / "book")
     shutil.copytree(ROOT / "book/_static", target / "book/_static")
     return target
+
+
+def validate(folder: Path, *paths, **environment) -> str:
+    """What pytest prints of notebooks in a folder, compared by `pages.validation` in a process of its own."""
+    plugin = ["-p", "splithistory.pages.validation", "--nbval-tolerant", "--nbval-current-env"]
+    options = ["-p", "no:cacheprovider", "-n0", "--color=no", "-rfE", "--rootdir", folder, "-c", os.devnull]
+    command = [sys.executable, "-m", "pytest", *plugin, *options, *paths]
+    environment = os.environ | environment
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    return done.stdout + done.stderr
 
 
 def cells(chapter: str) -> list[str]:

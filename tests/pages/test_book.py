@@ -109,8 +109,9 @@ def test_references_are_the_same_bytes_every_time(small_book, tmp_path):
     book.reference(tmp_path / "reference", root=small_book)
     assert [path.read_bytes() for path in paths] == first
     assert sorted(tmp_path.rglob("*.ipynb")) == sorted(paths) and len(paths) == 2
-    figure = nbformat.read(paths[1], as_version=4).cells[-2].outputs
-    assert [list(output.data) for output in figure] == [["text/x-plotted"]]
+    figure = nbformat.read(paths[1], as_version=4).cells[-2]
+    assert [list(output.data) for output in figure.outputs] == [["text/x-plotted"]]
+    assert figure.metadata == {"tolerance": 0.01}
 
 
 @pytest.mark.slow

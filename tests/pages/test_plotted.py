@@ -34,7 +34,7 @@ MARKS = {
     "text": (lambda ax: ax.text(1, 2, "as\nsaid"), "text 1, says", '"as said"'),
     "place of a note": (lambda ax: ax.annotate("n", (1, 2), (3, 4)), "text 1, at", "1 2"),
     "names of ticks": (lambda ax: ax.set_xticks([1, 2], ["a", "b"]), "frame, names of x", '"a" "b"'),
-    "limits": (lambda ax: ax.set_ylim(1, 10), "frame, y", "1 10"),
+    "limits": (lambda ax: ax.set_ylim(1, 10), "frame, limits of y", "1 10"),
     "scale": (lambda ax: ax.set_yscale("log"), "frame, scales", '"linear" "log"'),
     "title": (lambda ax: ax.set_title("a title", loc="left"), "frame, texts", '"a title"'),
     "missing": (lambda ax: ax.plot([0, 1], [np.nan, -0.0]), "line 1, y", "nan 0"),
@@ -56,6 +56,14 @@ def test_legends_and_titles_are_told(axes):
     axes.figure.legend(["of the figure"])
     assert told(axes)["panel 1, frame, texts"] == '"first"'
     assert told(axes)["figure, texts"] == '"over all" "of the figure"'
+
+
+def test_x_is_told_once_for_marks_that_share_it(axes):
+    axes.plot([1, 2], [3, 4])
+    axes.plot([1, 2], [5, 6])
+    axes.plot([2, 2], [7, 8])
+    x = [mark for mark in told(axes) if mark.endswith(", x") and "line" in mark]
+    assert x == ["panel 1, line 1, x", "panel 1, line 3, x"]
 
 
 def test_long_curves_stay_short_and_one_moved_point_still_shows(axes):

@@ -1,17 +1,14 @@
 """The plugin as pytest runs it: planted changes fail and are named, and what is within tolerance passes."""
 
-import os
 import re
-import subprocess
-import sys
 
 import nbformat
 import pytest
+from conftest import validate
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from splithistory.pages.plotted import MIME
 
-PLUGIN = ("-p", "splithistory.pages.validation", "--nbval-tolerant", "--nbval-current-env")
 DRAW = """import matplotlib.pyplot as plt
 fig, ax = plt.subplots()
 ax.plot([0, 1], [0.25, 0.75], label="Op")
@@ -33,7 +30,7 @@ def table(value: float):
 
 
 def figure(y: float):
-    lines = ['frame, scales: "linear" "linear"', "frame, x: 0 1", "frame, y: 0 1"]
+    lines = ['frame, scales: "linear" "linear"', "frame, limits of x: 0 1", "frame, limits of y: 0 1"]
     lines += ['line 1 "Op", x: 0 1', f'line 1 "Op", y: 0.25 {y}']
     return new_output("display_data", data={MIME: "\n".join(f"panel 1, {line}" for line in lines)})
 
@@ -52,19 +49,6 @@ CELLS = {
 }
 
 
-def validate(folder, *paths, **environment):
-    """What pytest prints of notebooks in a folder, validated by the plugin alone."""
-    command = [sys.executable, "-m", "pytest", *PLUGIN, "-p", "no:cacheprovider", "-n0", "--color=no", "-rfE"]
-    done = subprocess.run(
-        [*command, "--rootdir", str(folder), "-c", os.devnull, *map(str, paths)],
-        cwd=folder,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-    )
-    return done.stdout + done.stderr
-
-
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     """{number of the cell that failed: what the plugin said of it}"""
@@ -81,6 +65,23 @@ def test_planted_changes_fail_and_are_named_and_nothing_else_does(kind, report):
     _, message = CELLS[kind]
     said = report.get(list(CELLS).index(kind), "")
     assert message in said and bool(message) == bool(said)
+
+
+def test_notebooks_of_one_kernel_do_not_see_each_other(tmp_path):
+    first = new_code_cell(
+        "import os, sys, matplotlib\nleft = sys.left = os.getpid()\nmatplotlib.rc('lines', linewidth=9)"
+    )
+    second = [
+        cell("import os, sys\nprint('left' in globals(), sys.left == os.getpid())", text("False True")),
+        cell("print(os.path.basename(os.getcwd()))", text("second")),
+        cell("import matplotlib\nprint(matplotlib.rcParams['lines.linewidth'])", text("1.5")),
+        cell(DRAW, figure(0.75)),
+    ]
+    for name, cells in (("first", [first]), ("second", second)):
+        (tmp_path / name).mkdir()
+        nbformat.write(new_notebook(cells=cells), tmp_path / name / f"{name}.ipynb")
+    said = validate(tmp_path, "--nbval-one-kernel", "first/first.ipynb", "second/second.ipynb")
+    assert "5 passed" in said, said
 
 
 def test_it_does_not_stand_beside_what_it_replaces(tmp_path):

@@ -74,16 +74,18 @@ def differences(
 
 
 def comparable(output: Any) -> Any:
-    """An output of a notebook (nbformat's) without what is not compared: pictures, plain text beside HTML."""
+    """An output of a notebook (nbformat's) with nothing but what is compared, glued or not.
+
+    Without pictures, and without plain text where there is HTML or plotted data.
+    """
     if "data" in output:
-        rich = any(kind.removeprefix(GLUE) in RICH for kind in output.data)
-        output.data = {kind: value for kind, value in output.data.items() if _counts(kind, rich)}
+        data = {kind.removeprefix(GLUE): value for kind, value in output.data.items()}
+        output.data = {kind: value for kind, value in data.items() if _counts(kind, bool(RICH & set(data)))}
         output.metadata = {}
     return output
 
 
 def _counts(kind: str, rich: bool) -> bool:
-    kind = kind.removeprefix(GLUE)
     return not kind.startswith(PICTURES) and not (rich and kind == "text/plain")
 
 
@@ -105,7 +107,8 @@ def _name(output: Mapping, number: int) -> str:
 
 def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
     """Forms of a display, glued or not, without pictures."""
-    return {kind.removeprefix(GLUE): _joined(value) for kind, value in data.items() if _counts(kind, False)}
+    forms = {kind.removeprefix(GLUE): _joined(value) for kind, value in data.items()}
+    return {kind: value for kind, value in forms.items() if _counts(kind, False)}
 
 
 def _joined(text: Any) -> Any:

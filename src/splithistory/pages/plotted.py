@@ -18,19 +18,23 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator
 
 MIME = "text/x-plotted"
-BLOCKS = 48  # a longer list of numbers is told by the means of so many blocks
+BLOCKS = 24  # a longer list of numbers is told by the means of so many blocks
 
 
 def plotted(figure: Figure) -> str:
     """The data of a figure, a line for each coordinate of each mark: `panel 1, line 2 "Op", y: 0 0.5 1`.
 
     Numbers have six digits. Lists longer than `BLOCKS` are told by the means of `BLOCKS` equal stretches, so
-    that a text stays short and one moved point still shows. Nothing is drawn for it.
+    that a text stays short and one moved point still shows. The x of a mark is left out where it is that of
+    the mark before. Nothing is drawn for it.
     """
     lines = [_line("figure", "texts", [text.get_text() for text in _loose_texts(figure)])]
     for number, axes in enumerate(figure.axes, start=1):
+        x = ""
         for mark, coordinates in _marks(axes):
-            lines += [_line(f"panel {number}, {mark}", name, v) for name, v in coordinates.items()]
+            told = {name: _line(f"panel {number}, {mark}", name, v) for name, v in coordinates.items()}
+            before, x = x, told.get("x", "").partition(": ")[2]
+            lines += [line for name, line in told.items() if name != "x" or x != before]
     return "\n".join(line for line in lines if line)
 
 
@@ -50,6 +54,16 @@ def draw_no_pictures(shell: Any) -> None:
     for kind, formatter in shell.display_formatter.formatters.items():
         if kind.startswith("image/") or kind == "application/pdf":
             formatter.enabled = False
+
+
+def begin_anew(shell: Any) -> None:
+    """Forget figures, their style and how objects are shown, between notebooks that share a kernel."""
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
+    plt.rcdefaults()
+    shell.init_display_formatter()
+    load_ipython_extension(shell)
 
 
 def _loose_texts(figure: Figure) -> list[Text]:
@@ -82,7 +96,7 @@ def _frame(axes: Axes) -> dict[str, Any]:
     texts = [axes.get_title(where) for where in ("left", "center", "right")]
     texts += [axes.get_xlabel(), axes.get_ylabel()]
     texts += [text.get_text() for text in legend.get_texts()] if legend else []
-    limits = {"x": axes.get_xlim(), "y": axes.get_ylim()}
+    limits = {"limits of x": axes.get_xlim(), "limits of y": axes.get_ylim()}
     return (
         {"texts": [t for t in texts if t], "scales": [axes.get_xscale(), axes.get_yscale()]} | limits | ticks
     )

@@ -12,15 +12,25 @@ and options of nbval hold as well.
 from collections.abc import Iterator
 
 import pytest
+from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile
 
 from .comparison import Tolerance, differences
 
 SHOWN = 20  # so many differences of a cell are told
+KERNEL: pytest.StashKey[RunningKernel] = pytest.StashKey()
 PREPARE = """
 from splithistory.pages import plotted as _plotted
 _plotted.load_ipython_extension(get_ipython())
 _plotted.draw_no_pictures(get_ipython())
+"""
+RENEW = """
+get_ipython().run_line_magic("reset", "-f")
+import os as _os
+from splithistory.pages import plotted as _plotted
+_plotted.begin_anew(get_ipython())
+_plotted.draw_no_pictures(get_ipython())
+_os.chdir({folder!r})
 """
 
 
@@ -28,6 +38,11 @@ def pytest_addoption(parser):
     nbval = parser.getgroup("nbval")
     nbval.addoption(
         "--nbval-tolerant", action="store_true", help="run notebooks, comparing numbers within tolerances"
+    )
+    nbval.addoption(
+        "--nbval-one-kernel",
+        action="store_true",
+        help="run the notebooks of a process in one kernel, emptied in between: modules are imported once",
     )
 
 
@@ -41,14 +56,35 @@ def pytest_collect_file(file_path, parent):
         return Notebook.from_parent(parent, path=file_path)
 
 
+def pytest_sessionfinish(session):
+    kernel = session.config.stash.get(KERNEL, None)
+    if kernel is not None and kernel.is_alive():
+        kernel.stop()
+
+
 class Notebook(IPyNbFile):
     """A reference; its kernel draws no pictures, for nobody looks at them."""
 
     def setup(self) -> None:
-        super().setup()
-        message = self.kernel.execute_cell_input(PREPARE, allow_stdin=False)
+        kept = self.config.stash.get(KERNEL, None)
+        if kept is not None and kept.is_alive():
+            self.kernel = kept
+            self.setup_sanitize_files()
+            self._execute(RENEW.format(folder=str(self.path.parent)))
+        else:
+            super().setup()
+            self._execute(PREPARE)
+
+    def _execute(self, code: str) -> None:
+        message = self.kernel.execute_cell_input(code, allow_stdin=False)
         self.kernel.await_reply(message, timeout=60)
         self.kernel.await_idle(message, timeout=60)
+
+    def teardown(self) -> None:
+        if self.config.option.nbval_one_kernel and not self.timed_out:
+            self.config.stash[KERNEL] = self.kernel
+        else:
+            super().teardown()
 
     def collect(self) -> Iterator["Cell"]:
         for cell in super().collect():
