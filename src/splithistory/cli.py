@@ -15,7 +15,7 @@ class Parser(argparse.ArgumentParser):
         """As argparse has it, but ``--name=--`` is no value: Python up to 3.12 makes an empty list of it."""
         found, left = super().parse_known_args(args, namespace)
         for action in self._actions:
-            value = getattr(found, action.dest, None)
+            value: Any = getattr(found, action.dest, None)
             listed = isinstance(action.default, list)  # an option that may be repeated
             if action.nargs is None and ([] in (value or []) if listed else isinstance(value, list)):
                 self.error(f"argument {'/'.join(action.option_strings)}: given '--', allowed is a value")

@@ -4,14 +4,18 @@ import os
 import re
 import subprocess
 import sysconfig
+import time
 from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import ROOT
 
 from splithistory.pages import book
 from splithistory.pages.chapters import BookError
 from splithistory.study.store import DEVICE_VARIABLE, STORE_VARIABLE
+
+BEFORE = set(os.environ)
 
 
 def printed(notebook):
@@ -95,6 +99,47 @@ def test_fresh_hands_an_empty_store_to_the_chapters(small_book, tmp_path):
     executed = nbformat.read(tmp_path / "_build/stage/book/index.ipynb", as_version=4)
     assert printed(executed) == ["total 3\n", "store\n"]
     assert not (tmp_path / "_build/store/old").exists()
+
+
+# --- side by side ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unlike(monkeypatch):
+    """Chapters by their name: how long they take, or the error that they end in; what was begun and done."""
+    begun = []
+
+    def run(chapter, given, root, **_):
+        begun.append(chapter)
+        if "fails" in chapter:
+            raise BookError(f"{chapter}: code cell 1")
+        time.sleep(float(chapter))
+        begun.append("done")
+        return nbformat.v4.new_notebook()
+
+    monkeypatch.setattr(book, "run", run)
+    monkeypatch.setattr(book, "_cores", lambda: 2)
+    return begun
+
+
+def executed(*names, **given):
+    return [chapter for chapter, _, _ in book._executed({name: given for name in names}, ROOT)]
+
+
+def test_side_by_side_chapters_come_in_their_order_however_long_they_take(unlike):
+    assert executed("0.3", "0", "0.2", "0.1") == ["0.3", "0", "0.2", "0.1"]
+    assert unlike.index("0.2") < 4 and "OMP_NUM_THREADS" not in set(os.environ) - BEFORE
+
+
+def test_the_first_chapter_in_order_that_fails_is_named_and_what_is_not_begun_is_left(unlike):
+    with pytest.raises(BookError, match=r"^fails first: code cell 1$"):
+        executed("0.2", "fails first", "fails second", *["0.1"] * 40)
+    assert len(unlike) < 40
+
+
+def test_where_chapters_train_the_first_one_runs_alone(unlike):
+    assert executed("0.2", "0", "0.0", fresh=True) == ["0.2", "0", "0.0"]
+    assert unlike[:2] == ["0.2", "done"]
 
 
 # --- references --------------------------------------------------------------------------------

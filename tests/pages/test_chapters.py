@@ -1,5 +1,8 @@
 """Parameters are refused before a kernel starts; what comes out is whole or not there."""
 
+import subprocess
+import sys
+
 import nbformat
 import pytest
 from conftest import ROOT
@@ -214,3 +217,23 @@ def test_chapters_are_exported_as_plain_notebooks(small_book, tmp_path):
         plain = nbformat.read(path, as_version=4)
         nbformat.validate(plain)
         assert plain.metadata.kernelspec.name == "python3" and "{glue:text}" not in str(plain.cells)
+
+
+@pytest.mark.slow
+def test_papermill_and_nbconvert_run_an_exported_chapter_as_it_is(small_book, tmp_path):
+    """With parameters of one's own and without, from another folder than the book's."""
+    exported, *_ = chapters.export(tmp_path / "notebooks", "index", root=small_book)
+    done = tmp_path / "papermill.ipynb"
+    module = [sys.executable, "-m"]
+    for command in (
+        [*module, "papermill", exported, done, "-p", "seed", "2", "--no-progress-bar"],
+        [*module, "nbconvert", "--to", "html", "--execute", exported, "--output-dir", tmp_path],
+    ):
+        subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    outputs = [o for c in nbformat.read(done, as_version=4).cells for o in c.get("outputs", [])]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert "<code>total</code> = 9" in str(outputs)
+    page = (tmp_path / "index.html").read_text("utf8")
+    assert (
+        "<code>total</code> = 3" in page and "data:image/png" in page and "application/papermill" not in page
+    )

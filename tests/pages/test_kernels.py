@@ -2,6 +2,8 @@
 
 import os
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -74,3 +76,15 @@ def test_a_kernel_that_does_not_start_or_dies_is_an_error_of_one_sentence(monkey
     with pytest.raises(RuntimeError, match="Kernel died before replying"):
         kernels.execute(notebook, tmp_path)
     assert kernels._running == set() and os.path.isdir(kernels._folder().name)
+
+
+def test_chapters_that_nobody_waits_for_any_more_are_ended(tmp_path):
+    """As after an interrupt: kernels are not in the group of processes that a terminal interrupts."""
+    cell = nbformat.v4.new_code_cell("import time; open('begun', 'w'); time.sleep(600)")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(kernels.execute, nbformat.v4.new_notebook(cells=[cell]), tmp_path)
+        while not (tmp_path / "begun").exists() and not waiting.done():
+            time.sleep(0.1)
+        kernels.kill_all()
+        with pytest.raises(DeadKernelError):
+            waiting.result(timeout=60)
