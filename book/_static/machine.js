@@ -90,7 +90,7 @@
 
   /** A measure against histories drawn (log scale), the published value as a line with its 95 % band. */
   function drawChart(svg, series, name, exact, ends) {
-    const [width, height, left, foot] = [300, 120, 34, 20];
+    const [width, height, left, foot] = [300, 134, 34, 36];
     const most = 1.6 * Math.max(exact, 0.04);
     const reach = Math.max(FULL, ...series.map((at) => at.n));
     const x = (n) => left + ((width - left - 6) * Math.log(n / 10)) / Math.log(reach / 10);
@@ -111,11 +111,13 @@
       svg.append(
         drawnElement(
           "text",
-          { x: x(n), y: height - 4, "text-anchor": n === FULL ? "end" : "middle" },
+          { x: x(n), y: height - 20, "text-anchor": n === FULL ? "end" : "middle" },
           thousands(n),
         ),
       );
     }
+    const middle = { x: (left + width) / 2, y: height - 4, "text-anchor": "middle" };
+    svg.append(drawnElement("text", middle, "histories drawn"));
     for (const value of [0, exact])
       svg.append(
         drawnElement(
@@ -260,6 +262,7 @@
       state.model = model;
       state.goal = state.model.goal;
       slot("about", state.model.about);
+      slot("reward", state.model.reward);
       readExact();
       showGoal();
       restart();

@@ -73,7 +73,7 @@ def test_the_still_state_has_the_published_numbers(static, results):
     page = re.sub(r"\s+", " ", re.sub("<[^>]+>", "", (static / "machine/machine.html").read_text("utf8")))
     (row,) = (row for row in machine.shown(results) if row["name"] == machine.FIRST)
     known = results.scalars(row["model"])
-    said = f"0, 2, 4 or 6 in {100 * known['s']:.0f} % of cases"
+    said = f"0, 2, 4 or 6 comes in {100 * known['s']:.0f} % of cases"
     assert said in page and f"and it is {100 * known['s_prime']:.0f} %" in page
     assert f"Op {known['op']:.3f} nats" in page and f"Imp {known['imp']:.3f} nats" in page
     low, high = (f"{known[f'op_{end}']:.3f}" for end in ("low", "high"))

@@ -98,6 +98,7 @@ def model(results: study.Study, row: dict) -> dict:
     return {
         "label": label(row),
         "about": _ABOUT[row["arm"]],
+        "reward": reward(row),
         "group": f"{row['size']} parameters",
         "goal": list(study.GOALS.get(row["n_good"], study.GOALS[4])),
         "architecture": known,
@@ -113,6 +114,16 @@ def label(row: dict) -> str:
     """A model's size, goal and arm, as a list to choose from shows it."""
     goal = f"for {in_words(study.GOALS[row['n_good']])}, {row['arm']}" if row["n_good"] else "pretrained only"
     return f"{row['size']}, {goal}"
+
+
+def reward(row: dict) -> str:
+    """What a model was rewarded for, as a sentence."""
+    rewarded = (
+        f"rewarded when {in_words(study.GOALS[row['n_good']])} came next"
+        if row["n_good"]
+        else "never rewarded"
+    )
+    return f"It was {rewarded}."
 
 
 def in_words(goal: Iterable[int]) -> str:
@@ -143,7 +154,7 @@ def fragment(models: dict[str, dict]) -> str:
         value, (low, high) = getattr(measured, name), first["exact"]["0"][name]
         known = f"On {measured.n_histories:,} histories: {value:.3f} (95\u00a0%: {low:.3f} to {high:.3f})."
         texts |= {name: f"{value:.3f}", f"{name}_known": known}
-    texts |= {"options": _options(models)}
+    texts |= {"options": _options(models), "reward": first["reward"]}
     texts |= {"n": f"{measured.n_histories:,}", "n_good": str(len(goal))}
     page = Path(__file__).with_name("machine.html").read_text("utf8")
     return Template(page).substitute(texts)
