@@ -40,6 +40,13 @@ z
 It holds.
 :::
 
+```{figure} _static/boxes.svg
+:name: fig-boxes
+:alt: boxes
+
+Boxes, drawn by hand, [above](sec-x).
+```
+
 ```{glue:figure} fig-line
 :name: fig-line
 :alt: a line
@@ -53,7 +60,7 @@ All.
 """
 PLAIN = r"""# A chapter
 
-The rate {rate} of [bostock2024], see (1), Figure 1, [here](../a/b.ipynb#c)
+The rate {rate} of [bostock2024], see (1), Figure 2, [here](../a/b.ipynb#c)
 or [there](https://x.org/y), Theorem 1, `thm-elsewhere`, `kl`.
 
 $$
@@ -84,7 +91,9 @@ $$
 
 </blockquote>
 
-**Figure 1.** A line, (2).
+**Figure 1.** Boxes, drawn by hand, above.
+
+**Figure 2.** A line, (2).
 
 <blockquote>
 

@@ -26,6 +26,7 @@ _OPTIONS = re.compile(r"\A(?::[\w-]+:[^\n]*\n)+")
 _LABEL = re.compile(r"^:(?:name|label): *(\S+)", flags=re.MULTILINE)
 _EQUATION = re.compile(r"^\$\$ *\(([\w-]+)\) *$", flags=re.MULTILINE)
 _ROLE = re.compile(r"\{([\w:-]+)\}`([^`]*)`")
+_TO_SECTION = re.compile(r"\[([^\]]*)\]\(sec-[\w-]+\)")  # of the same page: its label is no file
 _LINK = re.compile(r"\]\((?!\w+:)([\w./-]*/)?([\w-]+)(#[\w-]*)?\)")
 _ONLY_PAGES = {"eval-rst", "raw", "bibliography", "toctree", "tableofcontents"}  # nothing for a notebook
 _NAMED = "*Numbers have names in the text, such as `n_seeds`: the cell that computes one prints it.*"
@@ -85,15 +86,16 @@ def _places(sources: Iterator[str]) -> dict[str, str]:
             if label := _LABEL.search(_options(block["body"])):
                 labels.append((block["kind"], label[1], block.start()))
         for kind, name, _ in sorted(labels, key=lambda found: found[2]):
-            counts[kind] = counts.get(kind, 0) + 1
-            found[name] = _called(kind, counts[kind])
+            what = kind.removeprefix("glue:")  # figures have one count, whoever draws them
+            counts[what] = counts.get(what, 0) + 1
+            found[name] = _called(what, counts[what])
     return found
 
 
 def _called(kind: str, number: int) -> str:
     if kind == "math":
         return f"({number})"
-    return f"{kind.partition(':')[2].capitalize()} {number}"  # glue:figure, prf:theorem, ...
+    return f"{kind.removeprefix('prf:').capitalize()} {number}"  # figure, prf:theorem, ...
 
 
 def _options(body: str) -> str:
@@ -117,6 +119,7 @@ def _plain(source: str, values: Mapping[str, str], places: Mapping[str, str]) ->
     source = _BLOCK.sub(block, source)
     source = _EQUATION.sub(lambda match: f"\\tag{{{places[match[1]].strip('()')}}}\n$$", source)
     source = re.sub(r"^\([\w-]+\)=\n", "", source, flags=re.MULTILINE)  # labels of sections
+    source = _TO_SECTION.sub(r"\1", source)
     source = _LINK.sub(lambda m: f"]({m[1] or ''}{m[2]}.ipynb{m[3] or ''})", source)
     return _ROLE.sub(role, source)
 
@@ -126,7 +129,7 @@ def _block(kind: str, title: str, name: str, body: str) -> str:
     if kind == "math":
         tag = f"\n\\tag{{{name.strip('()')}}}" if name else ""
         return f"$$\n{body}{tag}\n$$"
-    if kind == "glue:figure":
+    if kind in ("figure", "glue:figure"):
         return f"**{name or 'Figure'}.** {body}"
     if kind in _ONLY_PAGES:
         return ""
