@@ -14,7 +14,7 @@ BOOK_OPTIONS = $(if $(PROFILE),--profile "$(PROFILE)") $(if $(FRESH),--fresh) \
 # Whole files, in the order of tests/conftest.py: longest first. A process runs its references in one kernel.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --nbval-one-kernel
 
-.PHONY: help setup book notebooks test test-full reference bench lint clean
+.PHONY: help setup book pdf notebooks test test-full reference bench lint clean
 .DEFAULT_GOAL := help
 
 help:            ## list the tasks
@@ -31,6 +31,9 @@ $(STAMP): requirements.lock pyproject.toml
 
 book: $(STAMP)   ## execute every chapter, render it to _build (PROFILE=smoke FRESH=1 STORE=dir DEVICE=cuda)
 	@$(BIN)/splithistory book $(BOOK_OPTIONS)
+
+pdf: $(STAMP)    ## print the rendered book to _build/split-history.pdf (after `make book`; needs Chromium)
+	@$(BIN)/splithistory pdf
 
 notebooks: $(STAMP)  ## write the chapters as plain notebooks, for JupyterLab or papermill, to _build/notebooks
 	@$(BIN)/splithistory chapter --plain

@@ -6,14 +6,8 @@ The tests of the rendered pages hold what this measures.
 """
 
 import argparse
-import http.server
 import re
-import shutil
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from statistics import median
@@ -22,9 +16,8 @@ from urllib.parse import urlparse
 from tqdm import tqdm
 
 from splithistory.pages import rendering
+from splithistory.pages.printing import BROWSER, NO_BROWSER, served, started
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-NO_BROWSER = "no Chromium here: `apt-get install chromium` (or Google Chrome) brings one"
 FORMS = {
     "desk, light": ("light", 1280, 900),
     "desk, dark": ("dark", 1280, 900),
@@ -39,35 +32,6 @@ AXE = """async () => {
     return (await axe.run(document, {resultTypes: ["violations"]}))
     .violations.flatMap(rule => rule.nodes.map(node => `${rule.id}: ${node.target.join(" ")}`));
 }"""
-
-
-@contextmanager
-def served(html: Path) -> Iterator[str]:
-    """The address of a folder of pages: over file:// browsers refuse fonts."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=html)) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@contextmanager
-def started():
-    """Chromium, ended afterwards."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 def opened(browser, address: str, form: str):

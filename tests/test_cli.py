@@ -14,7 +14,7 @@ SEEDS = "allowed an integer from 0 to 2,147,483,647"
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["study"], ["chapter"], ["book"], ["sweep"], ["claims"], ["reference"]]
+    "command", [[], ["study"], ["chapter"], ["book"], ["pdf"], ["sweep"], ["claims"], ["reference"]]
 )
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 import os
 import re
 import sys
@@ -39,7 +40,7 @@ pages.notebooks
 pages.agents pages.figures pages.findings pages.chapters pages.exact pages.plotted pages.machine \
 pages.rendering
 pages.comparison
-pages.book pages.sweeps pages.validation
+pages.book pages.printing pages.sweeps pages.validation
 pages.claims.effects
 pages.claims.judging
 pages.claims.derivations pages.claims.experiment pages.claims.impact pages.claims.objectives \
@@ -184,6 +185,17 @@ def test_automation_runs_but_never_writes_references():
     assert os.access(script, os.X_OK)
     assert "reference" not in script.read_text("utf8")
     assert ".ci/run" in (ROOT / ".github/workflows/ci.yml").read_text("utf8")
+
+
+def test_whoever_releases_or_cites_finds_one_version(project):
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf8"))
+    described = json.loads((ROOT / "codemeta.json").read_text("utf8"))
+    archived = json.loads((ROOT / ".zenodo.json").read_text("utf8"))
+    page = (ROOT / "book/reference/citing.md").read_text("utf8")
+    for version in (cited["version"], described["version"], archived["version"]):
+        assert version == project["version"] and f"version = {{{version}}}" in page
+    assert cited["title"] == archived["title"] and f"title   = {{{cited['title']}}}" in page
+    assert described["name"] == project["name"]
 
 
 def texts():

@@ -1,4 +1,4 @@
-"""The command line: ``splithistory study | chapter | book | sweep | claims | reference``."""
+"""The command line: ``splithistory study | chapter | book | pdf | sweep | claims | reference``."""
 
 import argparse
 import os
@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_study(commands)
     _add_chapter(commands)
     _add_book(commands)
+    _add_pdf(commands)
     _add_sweep(commands)
     _add_claims(commands)
     _add_reference(commands)
@@ -276,6 +277,22 @@ def _book(args: argparse.Namespace) -> None:
         given["fresh"] = True
     page = book.build(given, args.output, store=args.store, device=args.device)
     print(os.path.relpath(page))
+
+
+# --- pdf ---------------------------------------------------------------------------------------
+
+
+def _add_pdf(commands: Any) -> None:
+    text = "Print the rendered book, all pages in one, to split-history.pdf, by Chromium."
+    command = commands.add_parser("pdf", help="print the rendered book", description=text)
+    command.add_argument("-o", "--output", type=_folder, metavar="DIR", help="what the book was built in")
+    command.set_defaults(run=_pdf)
+
+
+def _pdf(args: argparse.Namespace) -> None:
+    from splithistory.pages import printing
+
+    print(printing.pdf(args.output))
 
 
 # --- claims ------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import sys
 import pytest
 from conftest import ROOT, copy_small_book
 
-from splithistory.pages import book, chapters
+from splithistory.pages import book, chapters, printing
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import pages
@@ -115,6 +115,15 @@ def test_mathematics_figures_and_downloads(small, browser):
         assert page.locator("a[href$='.ipynb']").count() == 1
         assert page.locator(".btn-launch-thebe, .dropdown-launch-buttons").count() == 0
         page.close()
+
+
+def test_the_book_is_printed_tagged_with_bookmarks_and_its_pages_stay_as_they_were(small, browser, tmp_path):
+    before = {path for path in small.rglob("*") if path.is_file()}
+    printed = printing.pdf(small.parent, root=small.parents[1] / "small")
+    content = printed.read_bytes()
+    assert printed == small.parent / "split-history.pdf" and content.startswith(b"%PDF")
+    assert b"/StructTreeRoot" in content and b"/Outlines" in content and b"/Dest" in content
+    assert {path for path in small.rglob("*") if path.is_file()} == before
 
 
 def test_links_inside_the_small_book_lead_somewhere(small):

@@ -172,7 +172,7 @@ def drawing(svg: str, alt: str, prefix: str) -> str:
     least = min(tick_sizes(body), default=LEAST_TICK)
     named = BeautifulSoup("", "html.parser").new_tag("svg", attrs={
         "role": "img", "aria-label": alt, "viewBox": box,
-        "style": f"width: {wide * 4 / 3:.0f}px; min-width: {min(4 / 3, LEAST_TICK / least) * wide:.0f}px",
+        "style": f"width: {wide * 4 / 3:.0f}px; min-width: {LEAST_TICK / least * wide:.0f}px",
         "xmlns": "http://www.w3.org/2000/svg", "xmlns:xlink": "http://www.w3.org/1999/xlink",
     })  # fmt: skip
     return re.sub(r"<svg\b[^>]*>", lambda _: str(named).removesuffix("</svg>"), body, count=1)
