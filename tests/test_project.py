@@ -37,7 +37,7 @@ study.suspects
 study
 pages.tables pages.gluing pages.kernels pages.previews
 pages.notebooks
-pages.agents pages.figures pages.findings pages.chapters pages.exact pages.plotted pages.machine \
+pages.agents pages.figures pages.findings pages.chapters pages.exact pages.plotted pages.machine
 pages.rendering
 pages.comparison
 pages.book pages.printing pages.sweeps pages.validation

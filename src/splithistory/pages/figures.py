@@ -20,6 +20,7 @@ from .tables import use_house_tables
 GOAL_COLOUR = {0: "#6b6b6b", 2: "#0072b2", 4: "#d55e00", 6: "#009e73"}  # by n_good; 0: pretrained only
 SIZE_MARKER = {"18k": "o", "53k": "s", "144k": "^", "402k": "D"}
 STAGE_MARKER = {"finetuned": "o", "pretrained": "s", "untrained": "^", "generator": "D"}
+POINT = "point of "  # how the identifier of a point in an SVG begins; what follows names it
 INK, FAINT = "#333333", "#9a9a9a"
 VERDICT_COLOUR = {
     "reproduced": "#009e73",
@@ -139,12 +140,13 @@ def stage_look(stage: str, colour: str = INK) -> dict:
     return {"color": colour, "marker": STAGE_MARKER[stage], "markerfacecolor": face, "linestyle": "none"}
 
 
-def scatter_model(ax, x, y, *, n_good: int, size: str, interval=None, **style) -> None:
-    """One model as a point, with a vertical interval (low, high) if given."""
+def scatter_model(ax, x, y, *, n_good: int, size: str, interval=None, seed=None, **style) -> None:
+    """One model as a point that the book names on hover, with a vertical interval (low, high) if given."""
     look = {"color": GOAL_COLOUR[n_good], "markeredgecolor": "white"} | style
     if interval is not None:
         ax.plot([x, x], interval, color=look["color"], linewidth=1, alpha=0.8)
-    ax.plot(x, y, marker=SIZE_MARKER[size], linestyle="none", **look)
+    name = f"{size}{'' if seed is None else f', seed {seed}'}: {x:.3f}, {y:.3f}".replace("-", "−")
+    ax.plot(x, y, marker=SIZE_MARKER[size], linestyle="none", gid=f"{POINT}{name}", **look)
 
 
 def scatter_models(ax, table, x: str, y: str, *, shift=None, **style) -> None:
@@ -156,7 +158,8 @@ def scatter_models(ax, table, x: str, y: str, *, shift=None, **style) -> None:
     for row in table.to_dict("records"):
         interval = (row[ends[0]], row[ends[1]]) if ends[0] in row else None
         at = row[x] * (shift or {}).get(row["n_good"], 1.0)
-        scatter_model(ax, at, row[y], n_good=row["n_good"], size=row["size"], interval=interval, **style)
+        named = {key: row[key] for key in ("n_good", "size", "seed") if key in row}
+        scatter_model(ax, at, row[y], interval=interval, **named | style)
 
 
 def diagonal(ax, reach: float, least: float = 0.0) -> None:

@@ -17,7 +17,7 @@ from .chapters import BookError, pages, project_root
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NO_BROWSER = "no Chromium here: `apt-get install chromium` (or Google Chrome) brings one"
 JOINED = "whole.html"
-_NOT_PRINTED = ".headerlink, script, button, .preview, .prev-next-area, details.hide"
+_NOT_PRINTED = ".headerlink, .source, script, button, .preview, .prev-next-area, details.hide"
 _PAPER = {"format": "A4", "margin": {side: "18mm" for side in ("top", "bottom", "left", "right")}}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from bs4 import BeautifulSoup
 
 from . import previews
+from .figures import POINT
 
 GLOSSARY = "book/reference/glossary.html"
 NOT_INDEXED = ("literal_block", "math", "math_block", "raw")
@@ -152,6 +153,9 @@ def _figures(soup: BeautifulSoup, path: Path) -> dict[str, str]:
         drawings[mark] = drawing(source.read_text("utf8"), str(image.get("alt", "")), f"f{number}")
         box = soup.new_tag("div", attrs={"class": "scrolls drawing"})
         box.append(BeautifulSoup(mark, "html.parser"))
+        link = soup.new_tag("a", attrs={"class": "source", "href": image["src"]}, string="SVG")
+        for caption in image.find_parent("figure").select("figcaption p:last-of-type"):
+            caption.append(link)
         image.replace_with(box)
     return drawings
 
@@ -165,6 +169,7 @@ def drawing(svg: str, alt: str, prefix: str) -> str:
     alt: what it shows, in words. prefix: for its identifiers, which must be the only ones of the page.
     """
     body = re.sub(r"^.*?(?=<svg)|<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.S)
+    body = re.sub(rf'<g id="{POINT}([^"]*)">', r"<g><title>\1</title>", body)
     body = re.sub(r'\bid="([A-Za-z]+\w*?)_\d+"', r'class="\1"', body)  # matplotlib numbers all groups alike
     body = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{prefix}-", body)
     (box,) = re.findall(r'viewBox="([^"]*)"', body)[:1]
