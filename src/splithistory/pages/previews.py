@@ -24,8 +24,8 @@ def script(pages: Mapping[str, BeautifulSoup], glossary: str) -> str:
             piece = _piece(found) if isinstance(found, Tag) else ""
             if 0 < len(piece) <= LONGEST:
                 places[target] = piece
-    found = {"places": places, "symbols": _symbols(pages[glossary]) if glossary in pages else {}}
-    return f"window.splithistoryPreviews = {json.dumps(found, ensure_ascii=False, sort_keys=True)};\n"
+    known = {"places": places, "symbols": _symbols(pages[glossary]) if glossary in pages else {}}
+    return f"window.splithistoryPreviews = {json.dumps(known, ensure_ascii=False, sort_keys=True)};\n"
 
 
 def _targets(page: BeautifulSoup, path: str) -> Iterator[str]:

@@ -87,7 +87,7 @@ def _article(soup: BeautifulSoup, name: str, names: set[str]) -> Tag:
 def _lead(element: Tag, name: str, names: set[str]) -> None:
     """Point the links of a page, written for its place, at the same things from the joined page."""
     for attribute in ("href", "src", "xlink:href"):
-        for tag in element.find_all(attrs={attribute: True}):
+        for tag in element.find_all(lambda tag, name=attribute: tag.has_attr(name)):
             address = str(tag[attribute])
             if re.match(r"[a-z]+:", address):
                 continue

@@ -147,14 +147,15 @@ def _figures(soup: BeautifulSoup, path: Path) -> dict[str, str]:
     drawings = {}
     for number, image in enumerate(soup.select("article img[src$='.svg']")):
         source = (path.parent / str(image["src"])).resolve()
-        if image.find_parent("figure") is None or not source.is_file():
+        figure = image.find_parent("figure")
+        if figure is None or not source.is_file():
             continue
         mark = f"<!--figure {number}-->"
         drawings[mark] = drawing(source.read_text("utf8"), str(image.get("alt", "")), f"f{number}")
         box = soup.new_tag("div", attrs={"class": "scrolls drawing"})
         box.append(BeautifulSoup(mark, "html.parser"))
-        link = soup.new_tag("a", attrs={"class": "source", "href": image["src"]}, string="SVG")
-        for caption in image.find_parent("figure").select("figcaption p:last-of-type"):
+        link = soup.new_tag("a", attrs={"class": "source", "href": str(image["src"])}, string="SVG")
+        for caption in figure.select("figcaption p:last-of-type"):
             caption.append(link)
         image.replace_with(box)
     return drawings
