@@ -1,5 +1,6 @@
 """Kernels are this interpreter's, and know nothing of what a user has set up for himself."""
 
+import asyncio
 import os
 import sys
 import time
@@ -85,6 +86,17 @@ def test_chapters_that_nobody_waits_for_any_more_are_ended(tmp_path):
         waiting = pool.submit(kernels.execute, nbformat.v4.new_notebook(cells=[cell]), tmp_path)
         while not (tmp_path / "begun").exists() and not waiting.done():
             time.sleep(0.1)
-        kernels.kill_all()
+        kernels.stop_all()
         with pytest.raises(DeadKernelError):
             waiting.result(timeout=60)
+
+
+def test_a_notebook_can_be_executed_from_a_notebook(tmp_path):
+    """Where an event loop runs, as in Jupyter."""
+    cell = nbformat.v4.new_code_cell("1 + 1")
+
+    async def in_jupyter():
+        kernels.execute(nbformat.v4.new_notebook(cells=[cell]), tmp_path)
+
+    asyncio.run(in_jupyter())
+    assert cell.outputs[0].data["text/plain"] == "2"

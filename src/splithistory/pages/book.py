@@ -134,7 +134,7 @@ def _executed(
             yield from pool.map(timed, beside)
         except BaseException:  # an interrupt too
             pool.shutdown(wait=False, cancel_futures=True)
-            kernels.kill_all()
+            kernels.stop_all()
             raise
 
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -26,7 +27,7 @@ _PATHS = ("SPLITHISTORY_STORE", "SPLITHISTORY_RESULTS")  # relative to where the
 
 _QUIET = "get_config().Application.log_level = 50\n"  # what a kernel says of itself is not the chapter's
 
-_running: set["_Kernel"] = set()
+_running: set[asyncio.Task] = set()
 _register = threading.Lock()
 
 
@@ -84,7 +85,14 @@ def execute(
     CellExecutionError: a cell fails; DeadKernelError: the kernel dies; RuntimeError: it does not start. What
     ran before has its outputs.
     """
-    asyncio.run(_execute(notebook, folder, done, [f"--ext={extension}"] if extension else []))
+    arguments = [f"--ext={extension}"] if extension else []
+    with ThreadPoolExecutor(1) as pool:  # where no event loop runs, as one does in Jupyter
+        running = pool.submit(lambda: asyncio.run(_execute(notebook, folder, done, arguments)))
+        try:
+            running.result()
+        except KeyboardInterrupt:
+            stop_all()
+            raise
 
 
 async def _execute(
@@ -95,13 +103,16 @@ async def _execute(
 
     environ = environment()
     kernel = _Kernel(connection_file=str(Path(_folder().name) / f"{id(notebook)}.json"))
+    task = asyncio.current_task()
+    assert task is not None
     with _register:
-        _running.add(kernel)
+        _running.add(task)
     client = NotebookClient(
         notebook,
         km=kernel,
         timeout=None,
         record_timing=False,
+        shutdown_kernel="immediate",
         coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
         extra_arguments=arguments,
@@ -112,18 +123,13 @@ async def _execute(
     finally:
         atexit.unregister(client._cleanup_kernel)  # left behind by nbclient where a kernel does not start
         with _register:
-            _running.discard(kernel)
-        await _stop(kernel)
+            _running.discard(task)
+        if kernel.has_kernel:
+            await kernel.shutdown_kernel(now=True)
 
 
-async def _stop(kernel: _Kernel) -> None:
-    if kernel.has_kernel:
-        await kernel.shutdown_kernel(now=True)
-
-
-def kill_all() -> None:
-    """End every kernel that runs, such as those of chapters nobody waits for any more."""
+def stop_all() -> None:
+    """End every execution and its kernel, such as those of chapters nobody waits for any more."""
     with _register:
-        for kernel in _running:
-            if kernel.has_kernel and (pid := getattr(kernel.provisioner, "pid", None)):
-                os.kill(pid, 9)
+        for task in _running:
+            task.get_loop().call_soon_threadsafe(task.cancel)
