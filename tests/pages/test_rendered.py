@@ -117,6 +117,24 @@ def test_mathematics_figures_and_downloads(small, browser):
         page.close()
 
 
+def test_a_link_says_on_hover_and_on_focus_what_it_leads_to(small, browser):
+    with pages.served(small) as site:
+        page = pages.opened(browser, f"{site}/book/part/second.html", "desk, light")
+        complaints = watch(page, site)
+        link, preview = page.locator("article p a.internal[href*='#']").first, page.locator(".preview")
+        link.hover()
+        preview.wait_for(state="visible")
+        assert preview.inner_text().strip()
+        page.keyboard.press("Escape")
+        preview.wait_for(state="hidden")
+        page.mouse.move(0, 0)
+        page.keyboard.press("Tab")  # then a focus is shown as a keyboard's
+        link.focus()
+        preview.wait_for(state="visible")
+        assert complaints == []
+        page.close()
+
+
 def test_the_book_is_printed_tagged_with_bookmarks_and_its_pages_stay_as_they_were(small, browser, tmp_path):
     before = {path for path in small.rglob("*") if path.is_file()}
     printed = printing.pdf(small.parent, root=small.parents[1] / "small")
@@ -142,6 +160,16 @@ def test_a_chapter_runs_with_parameters_of_ones_own(chapter, given, tmp_path):
 def test_every_chapter_runs_on_models_that_the_book_trains_itself(real):
     check_links(real)
     assert all((real / f"{page}.html").is_file() for page in chapters.pages(ROOT))
+
+
+def test_the_search_finds_words_and_neither_tex_nor_code(real, browser):
+    with pages.served(real) as site:
+        page = browser.new_page()
+        for word, found in (("Goodhart", True), ("mathrm", False), ("numpy as np", False)):
+            page.goto(f"{site}/search.html?q={word}", wait_until="networkidle")
+            page.wait_for_selector(".search-summary:not(:empty)")
+            assert bool(page.locator("ul.search li").count()) == found, word
+        page.close()
 
 
 def test_the_real_pages_are_clean_with_the_network_cut_off(real, browser):

@@ -19,11 +19,13 @@ PAGE = """<!DOCTYPE html><html><head><title>Impact</title>
 <script>document.documentElement.dataset.theme = localStorage.getItem("theme") || "auto";</script></head>
 <body>
 <article><section><p>Optimization of \\(F\\) is <em>narrowing</em>. {filler}</p>
+<p>It is 95 % of 2 ± 1 nats: <code>5 % 2</code></p>
 <details><summary aria-label="Toggle">Show code</summary></details>
 <table><thead><tr><th></th><th>Op</th></tr></thead><tbody><tr><th>18k</th><td>0.1</td></tr></tbody></table>
 <div role="list"><div role="doc-biblioentry">A book</div></div>
 <figure><img alt="A &lt; B" src="../_images/a.svg"/>
-<figcaption><p>It falls.</p></figcaption></figure></section></article></body></html>"""
+<figcaption><p>It falls.</p></figcaption></figure></section></article>
+<footer><p class="copyright">2026</p></footer></body></html>"""
 
 
 @pytest.fixture
@@ -81,6 +83,10 @@ def test_before_the_theme_is_chosen_the_page_is_as_dark_as_the_system(page):
     assert f'localStorage.getItem("theme") || ({rendering.SCREEN_SCHEME})' in str(page.head)
 
 
+def test_a_number_and_its_unit_stay_on_one_line_but_code_stays_as_it_is(page):
+    assert "95\u00a0% of 2\u00a0±\u00a01\u00a0nats" in page.text and "5 % 2" in page.select_one("code").text
+
+
 def test_nothing_is_named_by_other_words_than_it_shows_and_no_header_is_empty(page):
     assert not page.select("summary[aria-label]") and not [t for t in page.select("th") if not t.text]
     assert page.select_one("thead td") is not None and page.select_one("table").parent["class"] == ["scrolls"]
@@ -111,8 +117,12 @@ def test_two_figures_of_a_page_share_no_identifier(drawn):
 def test_a_whole_book_is_finished_with_what_its_links_lead_to(tmp_path):
     (tmp_path / "_static").mkdir()
     (tmp_path / "_static/searchtools.js").write_text('of [".headerlink", "script"]')
-    (tmp_path / "index.html").write_text(PAGE, "utf8")
-    rendering.mend(tmp_path, title="Split history")
+    for page in ("index.html", rendering.CITING):
+        (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / page).write_text(PAGE, "utf8")
+    rendering.mend(tmp_path, title="Split history", edition="Version 1.")
+    foot = BeautifulSoup((tmp_path / "index.html").read_text("utf8"), "html.parser").footer
+    assert "Version 1. How to cite" in foot.text and foot.a["href"] == rendering.CITING
     assert "og:title" in (tmp_path / "index.html").read_text("utf8")
     assert "splithistoryPreviews" in (tmp_path / "_static/previews.data.js").read_text("utf8")
     assert '".math", "pre"' in (tmp_path / "_static/searchtools.js").read_text()

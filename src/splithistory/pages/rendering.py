@@ -4,7 +4,9 @@ Names for assistive tools, boxes for what may be wider than a phone, figures who
 search engines, an index of words instead of TeX and code.
 """
 
+import posixpath
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from bs4 import BeautifulSoup
 from . import previews
 from .figures import POINT
 
+UNIT = re.compile(r"(?<=\d) (?=%|nats?\b)| (?=± ?\d)|(?<=±) (?=\d)")
+CITING = "book/reference/citing.html"
 GLOSSARY = "book/reference/glossary.html"
 NOT_INDEXED = ("literal_block", "math", "math_block", "raw")
 SCREEN_SCHEME = 'matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"'
@@ -41,19 +45,26 @@ def _index_words(app) -> None:
 
 
 def _finish(app, error) -> None:
+    from sphinx.util.i18n import format_date
+
     if error is None and app.builder.format == "html":
-        mend(Path(app.outdir), title=app.config.project, site=app.config.html_baseurl)
+        # as Sphinx dates pages: by SOURCE_DATE_EPOCH where it is set
+        edition = f"Version {version('splithistory')}, built on {format_date('%d %B %Y', language='en')}."
+        mend(Path(app.outdir), title=app.config.project, site=app.config.html_baseurl, edition=edition)
 
 
-def mend(html: Path, *, title: str, site: str = "") -> None:
+def mend(html: Path, *, title: str, site: str = "", edition: str = "") -> None:
     """Finish every page in a folder of rendered ones.
 
     title: of the book. site: the address that it is published at, for links that must be whole.
+    edition: a sentence that names it, at the foot of each page.
     """
     paths = [path for path in sorted(html.rglob("*.html")) if "_static" not in path.parts]
     pages = {p.relative_to(html).as_posix(): BeautifulSoup(p.read_text("utf8"), "html.parser") for p in paths}
     (html / "_static/previews.data.js").write_text(previews.script(pages, GLOSSARY), "utf8")
     for page, soup in pages.items():
+        citing = posixpath.relpath(CITING, posixpath.dirname(page) or ".") if CITING in pages else ""
+        _foot(soup, citing, edition)
         (html / page).write_text(mended(soup, page, html, title=title, site=site), "utf8")
     search = html / "_static/searchtools.js"
     if search.is_file():  # what it shows of a page: words, too
@@ -65,6 +76,7 @@ def mended(soup: BeautifulSoup, page: str, html: Path, *, title: str, site: str)
     """The text of one page, finished. page: its path in the folder html."""
     _head(soup, page, title, site)
     _names(soup)
+    _spaces(soup)
     _tables(soup)
     drawings = _figures(soup, html / page)
     done = str(soup)
@@ -130,6 +142,22 @@ def _names(soup: BeautifulSoup) -> None:
     for button in soup.select("button[title]:not([aria-label])"):
         if not button.get_text(strip=True):
             button["aria-label"] = button["title"]
+
+
+def _spaces(soup: BeautifulSoup) -> None:
+    """No line breaks between a number and its unit."""
+    for text in soup.article.find_all(string=UNIT) if soup.article else ():
+        if text.find_parent(["pre", "code", "script", "style"]) is None:
+            text.replace_with(UNIT.sub("\u00a0", text))
+
+
+def _foot(soup: BeautifulSoup, citing: str, edition: str) -> None:
+    """Which edition a page is of, and how to cite it."""
+    for note in soup.select("footer p.copyright") if edition else ():
+        line = soup.new_tag("p", attrs={"class": "edition"}, string=f"{edition} ")
+        if citing:
+            line.append(soup.new_tag("a", attrs={"href": citing}, string="How to cite"))
+        note.insert_after(line)
 
 
 def _tables(soup: BeautifulSoup) -> None:
