@@ -6,9 +6,10 @@ STAMP := .venv/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
+# What is given is read by the shell as a variable, never as a command.
 # make book PROFILE=smoke FRESH=1 STORE=dir DEVICE=cuda
-BOOK_OPTIONS = $(if $(PROFILE),--profile "$(PROFILE)") $(if $(FRESH),--fresh) \
-	$(if $(STORE),--store "$(STORE)") $(if $(DEVICE),--device "$(DEVICE)")
+BOOK_OPTIONS = $(if $(PROFILE),--profile "$$PROFILE") $(if $(FRESH),--fresh) \
+	$(if $(STORE),--store "$$STORE") $(if $(DEVICE),--device "$$DEVICE")
 
 # One thread per test process: two processes of two threads on two cores slow each other down tenfold.
 # Whole files, in the order of tests/conftest.py: longest first. A process runs its references in one kernel.

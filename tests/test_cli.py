@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from splithistory import cli, study
+from splithistory import cli, information, study
 from splithistory.pages import book
 from splithistory.pages.chapters import BookError
 from splithistory.study import grid
@@ -67,10 +67,15 @@ def test_bad_usage_is_one_line(line, capsys):
             "sweep: given chapter second and profile smoke, allowed is one of chapter and profile",
         ),
         ("book -p n 3", "n: not a parameter of any chapter, allowed seed, size, noise, fresh, label, steps"),
+        (
+            "chapter second -p steps 99999999999999999999999999",
+            "steps: given 99999999999999999999999999, which needs 1.37e+12 GiB, allowed here are 8 GiB",
+        ),
         ("book -p steps 0", "steps: given 0, allowed an integer > 0"),
     ],
 )
 def test_bad_values_are_one_line_and_leave_nothing(line, message, small_book, monkeypatch, capsys):
+    monkeypatch.setattr(information, "_memory", lambda: 2**34)
     monkeypatch.chdir(small_book)
     assert cli.main(line.split()) == 2
     assert capsys.readouterr().err == f"splithistory: error: {message}\n"

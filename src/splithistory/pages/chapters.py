@@ -21,6 +21,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from pydantic import ConfigDict, Field, ValidationError, create_model
 from tqdm import tqdm
 
+from ..information import check_memory
 from ..study import PROFILES
 from ..study.store import write_whole
 from . import kernels
@@ -151,12 +152,16 @@ def check(
     model = create_model("Parameters", __config__=ConfigDict(strict=True), **fields)
     try:
         values = {name: _literal(value, known[name].default) for name, value in given.items()}
-        return model(**values).model_dump()
+        checked = model(**values).model_dump()
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
         shown = str(given[name])
         shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
         raise ValueError(f"{name}: given {shown}, allowed {allowed(known[name])}") from None
+    for name, value in checked.items():
+        if type(value) is int and name != "seed":  # a size: of histories, of 20 tokens each
+            check_memory(name, value, 160.0 * min(value, 2**63))
+    return checked
 
 
 def _assignments(source: str) -> Iterator[Parameter]:
