@@ -185,9 +185,7 @@ def test_what_is_expected_of_a_steered_policy_holds_where_it_is_exact(noise, win
 
 def test_the_expected_delta_is_exact_where_all_tokens_are_drawn_anew():
     # noise reaches the shares of classes and the outcomes; here it is in the shares only
-    world = SimpleNamespace(
-        **{name: getattr(QUIET, name) for name in ("table", "noise", "alphabet")}
-    )
+    world = SimpleNamespace(**{name: getattr(QUIET, name) for name in ("table", "noise", "alphabet")})
     world.independent_shares = QUIET.independent_shares
     world.class_shares = Recurrence(noise=1.0).class_shares
     found = policies.steered(world, GOAL, 0.7)

@@ -140,7 +140,7 @@ def test_only_what_is_missing_or_failed_is_done_again(book, tmp_path, executed):
 def test_workers_that_cannot_be_touch_nothing(book, tmp_path):
     points = sweeps.executions("second", {"n": [1]}, book)
     for where in ({"workers": -1}, {"workers": 1, "scheduler": "tcp://here:8786"}, {"scheduler": "here"}):
-        with pytest.raises(ValueError, match="^(workers|scheduler): given"):
+        with pytest.raises(ValueError, match=r"^(workers|scheduler): given"):
             sweeps.sweep(points, tmp_path / "out", **where)
     assert not (tmp_path / "out").exists()
 

@@ -115,7 +115,9 @@ def test_on_a_gpu_all_members_of_a_size_and_arm_train_at_once_and_every_run_is_l
     monkeypatch.setattr(engine, "devices", lambda: ["cpu", "cuda"])
     # A build of torch for CUDA, without a driver: only what is told that there is a GPU would ask for it.
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: pytest.fail("the driver was asked"))
+    monkeypatch.setattr(
+        torch.cuda, "is_current_stream_capturing", lambda: pytest.fail("the driver was asked")
+    )
     monkeypatch.setattr(study, "Worker", OnCpu)
     store = Store(tmp_path)
     n_runs = study.run(BOTH, store, device="cuda", quiet=True)
