@@ -896,16 +896,19 @@ def test_tables_of_the_page_escape_what_people_wrote_link_figures_and_colour_ver
     )
     row = claims.Row("x", "a claim", "1 > 0", 0.01, 0.0234, YES, "page.html#fig", criterion)
     below = claims.verdict_table([replace(row, statistic="-0.5, p-value 1e-09, a-b")]).data
-    assert "<td>−0.5, p-value 1e-09, a-b; p = 0.023 corrected</td>" in below
+    assert "</summary>−0.5, p-value 1e-09, a-b; p = 0.023 corrected</details>" in below
     other = replace(row, p_corrected=None, verdict="not testable", figure="")
     shown = claims.verdict_table([row, other]).data
     link = '<a href="../page.html#fig">x</a>'
-    assert f"<td>{link}<br>a claim</td><td>1 &gt; 0; p = 0.023 corrected</td>" in shown
-    assert '<td><b style="color:#009e73">reproduced</b><br>proved</td></tr>' in shown
-    assert '<tr><td>x<br>a claim</td><td>1 &gt; 0</td><td><b style="color:#6b6b6b">not testable</b>' in shown
+    assert f"<td>{link}<br>a claim<details" in shown and "1 &gt; 0; p = 0.023 corrected</details>" in shown
+    assert '<td><b style="color:#009e73">reproduced</b> · proved</td></tr>' in shown
+    assert (
+        "<tr><td>x<br>a claim<details" in shown and '<td><b style="color:#6b6b6b">not testable</b>' in shown
+    )
     criteria = claims.criteria_table([row]).data
-    assert criteria.startswith('<table class="claims"><tr><th>claim</th><th>statistic and test</th>')
-    assert "<td>x</td><td>a &lt; b; proof</td><td>a &amp; b<br>mended: or c</td>" in criteria
+    assert criteria.startswith('<details class="claims"><summary>x</summary>')
+    assert "</i>: a &lt; b; proof</p>" in criteria and "<p><i>threshold</i>: a &amp; b</p>" in criteria
+    assert "<p><i>mended</i>: or c</p>" in criteria and "<i>known</i>" not in criteria
 
 
 def test_tables_of_the_page_show_what_moved_and_set_studies_side_by_side():
@@ -913,7 +916,10 @@ def test_tables_of_the_page_show_what_moved_and_set_studies_side_by_side():
     rows = [claims.Row(c.id, "", "", None, None, v, "", c) for c, v in ((measured, OPEN), (proved, YES))]
     other = [replace(rows[0], verdict=NO), rows[1]]
     moved = claims.moved_table(rows).data
-    assert f"<td>{measured.id}</td><td>{measured.before}</td>" in moved and measured.moved in moved
+    assert (
+        f"<td>{measured.id}<details" in moved
+        and f"{measured.moved}</details></td><td>{measured.before}" in moved
+    )
     assert proved.id not in moved  # its verdict is what it was
     beside = claims.profiles_table({"one": rows, "other": other}).data
     assert "<th>one</th><th>other</th>" in beside and proved.id not in beside
