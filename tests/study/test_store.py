@@ -142,7 +142,18 @@ def test_two_runs_whose_folders_were_swapped_are_found_out(tmp_path):
 
 
 def test_the_commit_of_a_repository_in_which_we_are_only_installed_is_not_ours(tmp_path, monkeypatch):
-    commit = ["git", "-c", "user.name=x", "-c", "user.email=x", "commit", "--quiet", "--allow-empty", "-m", "x"]
+    commit = [
+        "git",
+        "-c",
+        "user.name=x",
+        "-c",
+        "user.email=x",
+        "commit",
+        "--quiet",
+        "--allow-empty",
+        "-m",
+        "x",
+    ]
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     subprocess.run(commit, cwd=tmp_path, check=True)
     installed = tmp_path / ".venv/lib/python3/site-packages/splithistory/study/store.py"
