@@ -112,11 +112,12 @@
       const room = block(box).clientWidth;
       if (whole.has(box) || box.offsetWidth > room) fit(box);
     });
+    const article = document.querySelector("article");
     let before = 0;
-    new ResizeObserver(([{ target }]) => {
+    if (article) new ResizeObserver(([{ target }]) => {
       if (target.clientWidth !== before) all();
       before = target.clientWidth;
-    }).observe(document.querySelector("article"));
+    }).observe(article);
     document.documentElement.dataset.fitted = "yes";
   });
 })();
