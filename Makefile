@@ -15,7 +15,7 @@ BOOK_OPTIONS = $(if $(PROFILE),--profile "$$PROFILE") $(if $(FRESH),--fresh) \
 # Whole files, in the order of tests/conftest.py: longest first. A process runs its references in one kernel.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --nbval-one-kernel
 
-.PHONY: help setup book pdf notebooks test test-full reference bench lint clean
+.PHONY: help setup book pdf notebooks test test-full promises reference bench lint clean
 .DEFAULT_GOAL := help
 
 help:            ## list the tasks
@@ -44,6 +44,9 @@ test: $(STAMP)   ## the fast tests, and every chapter against its reference
 
 test-full: $(STAMP)  ## all tests: trains from scratch, opens a browser
 	$(PYTEST)
+
+promises: $(STAMP)  ## run all tests (FAST=1: the fast ones), and publish what they tried and which lines ran
+	@$(BIN)/python benchmarks/promises.py $(if $(FAST),--fast)
 
 reference: $(STAMP)  ## renew tests/reference after a chapter changed
 	@$(BIN)/splithistory reference

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import jupytext
@@ -133,6 +134,15 @@ def network():
     architecture = Architecture(width=16, layers=3)
     tokens = torch.randint(16, (2, 5, 20), generator=torch.Generator().manual_seed(0))
     return architecture, perturbed(initialise(architecture, [0, 1], dtype=torch.float64)), tokens
+
+
+@pytest.fixture
+def tried(record_property):
+    """What a test tries, {kind: count}, kept with its outcome (see `splithistory.pages.promises`)."""
+    counts: Counter = Counter()
+    yield counts
+    for kind, count in counts.items():
+        record_property(kind, count)
 
 
 @pytest.fixture

@@ -167,16 +167,18 @@ def wrong(line: list[str]) -> str:
 @pytest.mark.usefixtures("nothing_runs")
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_option_with_any_value_is_done_or_refused_in_one_line(command, option):
+def test_an_option_with_any_value_is_done_or_refused_in_one_line(command, option, tried):
     for value in VALUES:
         line = [command, option, value]
         assert not wrong(line), f"{line}: {wrong(line)}"
+        tried["command lines"] += 1
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("nothing_runs")
 @settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(lines)
-@example(["study", "--profile=--"])
-def test_any_command_line_is_done_or_refused_in_one_line(line):
+@given(line=lines)
+@example(line=["study", "--profile=--"])
+def test_any_command_line_is_done_or_refused_in_one_line(tried, line):
     assert not wrong(line)
+    tried["command lines"] += 1

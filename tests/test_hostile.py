@@ -134,7 +134,7 @@ def test_good_arguments_are_answered():
 
 
 @pytest.mark.parametrize(("call", "name"), CASES, ids=lambda v: v if isinstance(v, str) else label(v))
-def test_what_is_no_number_is_refused_in_one_line(call, name):
+def test_what_is_no_number_is_refused_in_one_line(call, name, tried):
     optional = inspect.signature(call).parameters[name].default is None
     for value in DISGUISED:
         first = value[0] if isinstance(value, list) else value
@@ -145,12 +145,14 @@ def test_what_is_no_number_is_refused_in_one_line(call, name):
             continue
         if not (value is None and optional):
             assert asked(call, name, value) == "refused", f"{label(call)}({name}={information.shown(value)})"
+            tried["disguised values"] += 1
 
 
 @pytest.mark.parametrize(("call", "name"), CASES, ids=lambda v: v if isinstance(v, str) else label(v))
-def test_odd_values_are_answered_with_numbers_or_refused_in_one_line(call, name):
+def test_odd_values_are_answered_with_numbers_or_refused_in_one_line(call, name, tried):
     for value in ODD:
         asked(call, name, value)
+        tried["odd values"] += 1
 
 
 scalars = st.one_of(
@@ -161,7 +163,8 @@ anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4), max_
 
 @pytest.mark.slow
 @settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.sampled_from(CASES), anything)
-def test_anything_generated_is_answered_with_numbers_or_refused_in_one_line(case, value):
+@given(case=st.sampled_from(CASES), value=anything)
+def test_anything_generated_is_answered_with_numbers_or_refused_in_one_line(tried, case, value):
     call, name = case
     asked(call, name, quick(name, value))
+    tried["generated values"] += 1

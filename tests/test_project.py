@@ -38,7 +38,7 @@ study
 pages.tables pages.gluing pages.kernels pages.previews
 pages.notebooks
 pages.agents pages.figures pages.findings pages.chapters pages.exact pages.plotted pages.machine
-pages.rendering
+pages.rendering pages.promises
 pages.comparison
 pages.book pages.printing pages.sweeps pages.validation
 pages.claims.effects

@@ -44,10 +44,11 @@ def test_a_member_is_reinforced_the_same_whoever_shares_the_ensemble():
     assert np.abs(together.curves["even_loss"][1] - alone.curves["even_loss"][0]).max() < 1e-9
 
 
-def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_another_does_not():
+def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_another_does_not(tried):
     first, second, other = (pretrain(SMALL, SHORT, [seed]) for seed in (0, 0, 1))
     assert all(np.array_equal(first.weights[k], second.weights[k]) for k in first.weights)
     assert not np.array_equal(first.weights["readout.weight"], other.weights["readout.weight"])
+    tried["repeated trainings"] += 3
 
 
 def test_pretraining_beats_knowing_the_parity_alone():
@@ -408,25 +409,27 @@ class Kept:
 
 
 @pytest.mark.parametrize("at", [1, 7, 10, 20])
-def test_pretraining_that_goes_on_from_a_state_ends_bit_identical(at):
+def test_pretraining_that_goes_on_from_a_state_ends_bit_identical(at, tried):
     kept = Kept(at)
     whole = pretrain(SMALL, SHORT, [0, 3], keep=kept)
     resumed = pretrain(SMALL, SHORT, [0, 3], state=kept.state)
     assert not differ(whole.weights, resumed.weights)
     for name, values in whole.curves.items():
         assert np.array_equal(values, resumed.curves[name], equal_nan=True), name
+    tried["resumed trainings"] += 1
 
 
 @pytest.mark.parametrize("arm", ["sampled", "exact"])
 @pytest.mark.parametrize("maintenance", MAINTENANCE)
 @pytest.mark.parametrize("at", [3, 10])
-def test_reinforcement_that_goes_on_from_a_state_ends_bit_identical(arm, maintenance, at):
+def test_reinforcement_that_goes_on_from_a_state_ends_bit_identical(arm, maintenance, at, tried):
     config, kept = replace(TUNE, arm=arm, maintenance=maintenance), Kept(at)
     whole = reinforce(SMALL, config, starting_weights([0, 1]), [0, 1], 2 * [GOAL], keep=kept)
     resumed = reinforce(SMALL, config, starting_weights([0, 1]), [0, 1], 2 * [GOAL], state=kept.state)
     assert not differ(whole.weights, resumed.weights)
     for name, values in whole.curves.items():
         assert np.array_equal(values, resumed.curves[name], equal_nan=True), name
+    tried["resumed trainings"] += 1
 
 
 def test_taking_the_state_does_not_change_what_is_trained():

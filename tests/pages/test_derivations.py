@@ -211,10 +211,11 @@ def test_without_a_slip_every_check_passes(chapter):
     ("chapter", "text", "slip"),
     [pytest.param(chapter, *texts, id=f"{chapter}, {wrong}") for chapter, wrong, *texts in SLIPS],
 )
-def test_a_planted_slip_is_caught(chapter, text, slip):
+def test_a_planted_slip_is_caught(chapter, text, slip, tried):
     with pytest.raises(AssertionError) as error:
         cells_run(chapter, (text, slip))
     assert "not once" not in str(error.value), str(error.value)
+    tried["planted changes"] += 1
 
 
 def test_a_slip_can_only_be_planted_where_its_text_stands_once():

@@ -62,11 +62,12 @@ SLIPS = {
 
 
 @pytest.mark.parametrize("slip", SLIPS)
-def test_a_planted_slip_is_caught_in_its_own_cell(slip):
+def test_a_planted_slip_is_caught_in_its_own_cell(slip, tried):
     sources, where = planted("a4-differential", *SLIPS[slip])
     with pytest.raises(CaughtAt) as caught:
         execute(sources, n_samples=500)
     assert caught.value.args == (where,)
+    tried["planted changes"] += 1
 
 
 def test_the_chapter_as_it_stands_is_caught_nowhere(capsys):

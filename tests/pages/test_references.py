@@ -74,15 +74,16 @@ def small(tmp_path):
     return root
 
 
-def test_a_reference_of_cells_that_changed_is_caught(small):
+def test_a_reference_of_cells_that_changed_is_caught(small, tried):
     first, second = chapters.chapters(small)
     page = small / f"{second}.md"
     assert current(first, small) and current(second, small)
     page.write_text(page.read_text("utf8").replace("seed + 1", "seed + 2"), "utf8")
     assert current(first, small) and not current(second, small)
+    tried["planted changes"] += 1
 
 
-def test_a_page_that_is_deleted_is_caught(small):
+def test_a_page_that_is_deleted_is_caught(small, tried):
     _, second = chapters.chapters(small)
     assert left_over(small) == set()
     (small / f"{second}.md").unlink()
@@ -91,6 +92,7 @@ def test_a_page_that_is_deleted_is_caught(small):
     toc = small / "_toc.yml"
     toc.write_text(re.sub(rf".*{second}\n", "", toc.read_text("utf8")), "utf8")
     assert left_over(small) == {reference(second, small)}
+    tried["planted changes"] += 1
 
 
 def test_at_most_a_fifth_of_the_cells_is_not_compared():
@@ -158,8 +160,9 @@ def move_a_point(folder):
         ),
     ],
 )
-def test_a_planted_change_is_named_with_what_moved(planted, said, report):
+def test_a_planted_change_is_named_with_what_moved(planted, said, report, tried):
     assert re.search(said, report), f"{planted}\n{report}"
+    tried["planted changes"] += 1
 
 
 @pytest.mark.slow

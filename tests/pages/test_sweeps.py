@@ -279,7 +279,7 @@ def started(book, folder) -> subprocess.Popen:
 
 
 @pytest.mark.slow
-def test_a_sweep_that_was_killed_ends_in_the_same_table(book, tmp_path):
+def test_a_sweep_that_was_killed_ends_in_the_same_table(book, tmp_path, tried):
     assert started(book, tmp_path / "whole").wait() == 1  # one failed, by design
     killed = started(book, tmp_path / "killed")
     while len(list((tmp_path / "killed/points").glob("execution-*/manifest.json"))) < 6:
@@ -295,3 +295,4 @@ def test_a_sweep_that_was_killed_ends_in_the_same_table(book, tmp_path):
         )
         pd.testing.assert_frame_equal(whole, resumed, check_exact=True)
         assert len(whole) == n
+    tried["kills at work"] += 1

@@ -189,17 +189,19 @@ def test_the_longest_chain_is_started_first_and_the_shortest_job_last(tmp_path):
 # --- killed workers ---------------------------------------------------------------------------------
 
 
-def test_a_job_whose_worker_is_killed_meanwhile_is_done_again_and_the_grid_goes_on(tmp_path):
+def test_a_job_whose_worker_is_killed_meanwhile_is_done_again_and_the_grid_goes_on(tmp_path, tried):
     jobs = [job("sleeps once"), job("kills the sleeper"), job("later", ["sleeps once"]), job("other")]
     run(jobs, Starts(tmp_path), workers=2, quiet=True)
     started = Starts(tmp_path)
     assert sorted(started.by_time()) == sorted([j.key for j in jobs] + ["sleeps once"])
     assert len(set(started.pids("sleeps once"))) == 2
+    tried["kills at work"] += 1
 
 
-def test_a_done_job_is_not_done_again_when_its_worker_is_killed_later(tmp_path):
+def test_a_done_job_is_not_done_again_when_its_worker_is_killed_later(tmp_path, tried):
     run([job("done"), job("dies once", ["done"])], Starts(tmp_path), workers=1, quiet=True)
     assert Starts(tmp_path).by_time() == ["done", "dies once", "dies once"]
+    tried["kills at work"] += 1
 
 
 def test_a_job_that_kills_every_worker_ends_the_grid_and_is_named(tmp_path, monkeypatch):

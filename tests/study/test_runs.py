@@ -42,7 +42,7 @@ class Stopped(Exception):
     pass
 
 
-def test_a_training_that_was_stopped_goes_on_from_its_checkpoint_to_the_same_bits(tmp_path):
+def test_a_training_that_was_stopped_goes_on_from_its_checkpoint_to_the_same_bits(tmp_path, tried):
     whole, broken = Store(tmp_path / "whole"), Store(tmp_path / "broken")
     study.run(TINY, whole, quiet=True)
     seen = []
@@ -62,6 +62,7 @@ def test_a_training_that_was_stopped_goes_on_from_its_checkpoint_to_the_same_bit
                 assert list(broken.root.glob("*.unfinished/*.safetensors"))
         assert weights_hash(broken, job.payload) == weights_hash(whole, job.payload)
         assert broken.table(job.payload.spec, "curves").equals(whole.table(job.payload.spec, "curves"))
+        tried["resumed trainings"] += 1
     assert len(seen) < 3 * 30 + 8  # went on, did not begin anew
     assert not list(broken.root.glob("*.unfinished"))
 
@@ -166,7 +167,7 @@ for run in pickle.loads(bytes.fromhex(sys.argv[2])):
 
 
 @pytest.mark.slow
-def test_a_process_killed_at_random_moments_ends_with_the_same_weights(tmp_path):
+def test_a_process_killed_at_random_moments_ends_with_the_same_weights(tmp_path, tried):
     settings = {"batch": 32, "test_size": 128, "evaluations": 4}
     profile = replace(
         TINY,
@@ -197,6 +198,7 @@ def test_a_process_killed_at_random_moments_ends_with_the_same_weights(tmp_path)
         assert weights_hash(store, run) == weights_hash(Store(tmp_path / "whole"), run)
     leftovers = [p.name for p in store.root.iterdir() if p.suffix == ".unfinished"]
     assert leftovers == []
+    tried["kills at work"] += sum(hits)
 
 
 def _wait_until_training(child, store):

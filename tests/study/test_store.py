@@ -50,12 +50,13 @@ def test_the_key_does_not_depend_on_the_order_of_the_specification():
     assert key({"a": 1, "b": 2}) == key({"b": 2, "a": 1}) != key({"a": 1, "b": 3})
 
 
-def test_an_altered_file_is_found_by_its_hash(tmp_path):
+def test_an_altered_file_is_found_by_its_hash(tmp_path, tried):
     store = saved(tmp_path)
     file = store.folder(SPEC) / "weights.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     with pytest.raises(ValueError, match=r"weights\.safetensors is missing or altered; delete"):
         store.weights(SPEC)
+    tried["altered files"] += 1
 
 
 def test_a_block_that_fails_leaves_nothing_behind(tmp_path):
@@ -104,11 +105,12 @@ def test_saving_a_run_again_replaces_the_whole_of_it(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", "[]", "null", '{"files": 3}'])
-def test_a_broken_manifest_is_named(tmp_path, text):
+def test_a_broken_manifest_is_named(tmp_path, text, tried):
     store = saved(tmp_path)
     (store.folder(SPEC) / "manifest.json").write_text(text)
     with pytest.raises(ValueError, match=r"manifest.json is not a manifest; delete .* and train it again"):
         store.weights(SPEC)
+    tried["altered files"] += 1
 
 
 @pytest.mark.parametrize("name", [".DS_Store", ".ipynb_checkpoints/x.ipynb", "more.parquet", "Thumbs.db"])
@@ -120,16 +122,17 @@ def test_files_that_a_desktop_leaves_do_not_matter(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../other/manifest.json", "a/../../b"])
-def test_a_manifest_that_names_a_file_elsewhere_is_none(tmp_path, name):
+def test_a_manifest_that_names_a_file_elsewhere_is_none(tmp_path, name, tried):
     store = saved(tmp_path)
     place = store.folder(SPEC) / "manifest.json"
     manifest = json.loads(place.read_text())
     place.write_text(json.dumps(manifest | {"files": {name: "0" * 64}}))
     with pytest.raises(ValueError, match="is not a manifest"):
         store.manifest(SPEC)
+    tried["altered files"] += 1
 
 
-def test_two_runs_whose_folders_were_swapped_are_found_out(tmp_path):
+def test_two_runs_whose_folders_were_swapped_are_found_out(tmp_path, tried):
     store, other = saved(tmp_path), SPEC | {"seed": 99}
     store.save(other, tables={"curves": pd.DataFrame({"step": [2]})})
     one, two = store.folder(SPEC), store.folder(other)
@@ -139,6 +142,7 @@ def test_two_runs_whose_folders_were_swapped_are_found_out(tmp_path):
     for spec in (SPEC, other):
         with pytest.raises(ValueError, match="holds another run than its name says"):
             store.table(spec, "curves")
+        tried["altered files"] += 1
 
 
 def test_the_commit_of_a_repository_in_which_we_are_only_installed_is_not_ours(tmp_path, monkeypatch):
@@ -166,13 +170,14 @@ def test_the_commit_of_a_repository_in_which_we_are_only_installed_is_not_ours(t
 
 
 @pytest.mark.parametrize("name", ["seconds", "versions", "machine", "revision"])
-def test_a_manifest_that_lacks_what_every_run_has_says_so(tmp_path, name):
+def test_a_manifest_that_lacks_what_every_run_has_says_so(tmp_path, name, tried):
     store = saved(tmp_path)
     place = store.folder(SPEC) / "manifest.json"
     manifest = json.loads(place.read_text())
     place.write_text(json.dumps({key: value for key, value in manifest.items() if key != name}))
     with pytest.raises(ValueError, match=f"manifest.json lacks {name}; delete"):
         store.manifest(SPEC)
+    tried["altered files"] += 1
 
 
 def folder_of(path: Path, text: str) -> Path:
@@ -218,7 +223,9 @@ def came_through(call: int, how: str, work, watched: Path) -> bool:
 
 @pytest.mark.parametrize("how", ["killed", "full"])
 @pytest.mark.parametrize("what", ["save", "publish"])
-def test_whatever_system_call_goes_wrong_the_old_or_the_new_is_there_whole(tmp_path, monkeypatch, what, how):
+def test_whatever_system_call_goes_wrong_the_old_or_the_new_is_there_whole(
+    tmp_path, monkeypatch, what, how, tried
+):
     monkeypatch.setattr(
         store_module, "provenance", dict.fromkeys(("versions", "machine", "revision"), "").copy
     )
@@ -246,6 +253,7 @@ def test_whatever_system_call_goes_wrong_the_old_or_the_new_is_there_whole(tmp_p
         assert there() == 2 if came[-1] else there() in (1, 2), call
         if came[-1]:
             break
+        tried["kills while writing" if how == "killed" else "disk full"] += 1
     assert came[-1] and len(came) > 12  # so many calls there were, and the last child did them all
     put(3)
     left = {path.name for path in (store.root if what == "save" else tmp_path).iterdir()}
@@ -254,7 +262,7 @@ def test_whatever_system_call_goes_wrong_the_old_or_the_new_is_there_whole(tmp_p
     ]  # what was taken away is not kept for ever
 
 
-def test_a_full_disk_is_an_error_that_says_where_and_leaves_nothing(tmp_path):
+def test_a_full_disk_is_an_error_that_says_where_and_leaves_nothing(tmp_path, tried):
     store, (soft, hard) = saved(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
     before = sorted(store.root.rglob("*"))
     for content in ({"weights": {"w": np.zeros(9999)}}, {"tables": {"t": pd.DataFrame({"x": range(9999)})}}):
@@ -266,6 +274,7 @@ def test_a_full_disk_is_an_error_that_says_where_and_leaves_nothing(tmp_path):
                 write_whole(store.root / "chapter.ipynb", bytes(9999))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        tried["disk full"] += 2
     assert sorted(store.root.rglob("*")) == before
 
 
@@ -290,7 +299,7 @@ def test_a_lock_keeps_others_out_and_ends_with_its_process_however_that_ends(tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_made_under_a_lock_is_made_by_one_at_a_time(tmp_path, monkeypatch):
+def test_what_is_made_under_a_lock_is_made_by_one_at_a_time(tmp_path, monkeypatch, tried):
     monkeypatch.setattr(store_module, "_PATIENCE", 1e-4)
     (tmp_path / "count").write_text("0")
 
@@ -303,6 +312,7 @@ def test_what_is_made_under_a_lock_is_made_by_one_at_a_time(tmp_path, monkeypatc
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(count, range(4)))
     assert (tmp_path / "count").read_text() == "100"
+    tried["rival saves"] += 100
 
 
 def test_a_file_system_without_locks_is_worked_on_without(tmp_path, monkeypatch):
@@ -325,13 +335,14 @@ for i in range(400):
 
 
 @pytest.mark.slow
-def test_two_processes_that_write_one_run_800_times_never_fail(tmp_path):
+def test_two_processes_that_write_one_run_800_times_never_fail(tmp_path, tried):
     command = [sys.executable, "-c", WRITES, str(tmp_path)]
     writers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     assert [writer.communicate()[1] for writer in writers] == ["", ""]
     assert [writer.returncode for writer in writers] == [0, 0]
     assert Store(tmp_path).weights({"kind": "pretrain"})["w"][0] == 399
     assert len(list(tmp_path.iterdir())) == 1
+    tried["rival saves"] += 800
 
 
 def test_a_process_that_died_between_the_two_renames_loses_nothing(tmp_path):
@@ -355,7 +366,7 @@ def test_what_a_killed_process_left_is_swept_and_what_a_living_one_writes_is_not
     assert {name: (tmp_path / name).exists() for name in names} == names and young.exists()
 
 
-def test_two_writers_of_one_place_never_fail(tmp_path):
+def test_two_writers_of_one_place_never_fail(tmp_path, tried):
     def write(number: int) -> None:
         for i in range(100):
             with whole_folder(tmp_path / "run") as folder:
@@ -365,6 +376,7 @@ def test_two_writers_of_one_place_never_fail(tmp_path):
         list(pool.map(write, range(4)))  # 400 saves; any error is raised here
     assert (tmp_path / "run/what").read_text().endswith(" 99")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    tried["rival saves"] += 400
 
 
 def test_a_table_of_answers_comes_back_as_it_was_and_takes_no_more_room_than_its_numbers(tmp_path):
@@ -465,7 +477,7 @@ def test_two_states_are_kept_and_none_after_the_run_is_finished(tmp_path):
 
 
 @pytest.mark.parametrize("spoil", [lambda b: b[:-3], lambda b: b[:100] + b"x" + b[101:], lambda b: b""])
-def test_a_bad_checkpoint_is_reported_and_the_one_before_it_is_used(tmp_path, spoil):
+def test_a_bad_checkpoint_is_reported_and_the_one_before_it_is_used(tmp_path, spoil, tried):
     checkpoints = kept(tmp_path, 3)
     newest = max(checkpoints.folder.iterdir())
     newest.write_bytes(spoil(newest.read_bytes()))
@@ -473,14 +485,16 @@ def test_a_bad_checkpoint_is_reported_and_the_one_before_it_is_used(tmp_path, sp
         UserWarning, match=r"00000002\..*\.safetensors is truncated or altered; the one before"
     ):
         assert checkpoints.latest()["done"] == 1
+    tried["altered files"] += 1
 
 
-def test_with_no_good_checkpoint_left_training_begins_anew_and_says_so(tmp_path):
+def test_with_no_good_checkpoint_left_training_begins_anew_and_says_so(tmp_path, tried):
     checkpoints = kept(tmp_path, 2)
     for file in checkpoints.folder.iterdir():
         file.write_bytes(b"")
     with pytest.warns(UserWarning, match="truncated or altered"):
         assert checkpoints.latest() is None
+    tried["altered files"] += 2
 
 
 def test_a_write_that_fails_leaves_no_file(tmp_path, monkeypatch):

@@ -189,12 +189,13 @@ def test_published_tables_are_read_back_as_they_were(tiny, tmp_path, monkeypatch
     assert set(read.manifest["files"]) == {f"{name}.parquet" for name in expected}
 
 
-def test_published_tables_that_were_altered_are_refused(tiny, tmp_path, monkeypatch):
+def test_published_tables_that_were_altered_are_refused(tiny, tmp_path, monkeypatch, tried):
     tiny[1].publish(tmp_path / "quick", "the command")
     (tmp_path / "quick" / "counts.parquet").write_bytes(b"")
     monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path))
     with pytest.raises(ValueError, match=r"counts.parquet is missing or altered"):
         study.load("quick")
+    tried["altered files"] += 1
 
 
 def test_an_unknown_profile_is_named_with_the_known_ones():
