@@ -38,35 +38,34 @@
   const drawn = (tex, display) => MathJax.tex2svg(tex, { display }).querySelector("svg");
   const wide = svg => svg.getBoundingClientRect().width;
 
-  // The rows of an aligned equation, without the marks of its columns; any other is one row.
+  // The rows of an aligned equation, without the marks of its columns, and what \qquad sets apart.
   function rows(tex) {
     const inside = tex.trim().match(/^\\begin\{(split|aligned|align\*?)\}(.*)\\end\{\1\}$/s);
-    if (!inside) return [tex];
-    const found = [""];
+    const found = [""], deeper = { "\\begin": 1, "{": 1, "\\end": -1, "}": -1 };
     let depth = 0;
-    for (const token of inside[2].split(/(\\begin|\\end|\\\\|&)/)) {
-      depth += { "\\begin": 1, "\\end": -1 }[token] ?? 0;
-      if (depth === 0 && token === "\\\\") found.push("");
-      else if (depth > 0 || token !== "&") found[found.length - 1] += token;
+    for (const token of (inside?.[2] ?? tex).split(/(\\begin|\\end|\\\\|\\qquad|\\[{}]|[{}&])/)) {
+      depth += deeper[token] ?? 0;
+      if (depth === 0 && (token === "\\\\" || token === "\\qquad")) found.push("");
+      else if (depth > 0 || token !== "&" || !inside) found[found.length - 1] += token;
     }
-    return found.flatMap(rows);
+    return inside || found.length > 1 ? found.flatMap(rows) : found;
   }
 
   // The same equation in lines of so many pixels, as many parts in each as it takes.
   function inLines(tex, room, put, loose) {
     const lines = [];
-    for (const row of rows(tex)) {
-      let line = "";
-      for (const part of parts(row.trim(), loose)) {
-        const longer = line + part;
-        if (line && wide(put(drawn(`${lines.length ? "\\quad " : ""}${longer}`, true))) > room) {
+    for (const row of rows(tex).map(row => row.trim()).filter(Boolean)) {
+      let line = /^([=+-]|\\(le|ge|approx|to)\b)/.test(row) ? "\\quad " : "";
+      for (const [number, part] of parts(row, loose).entries()) {
+        if (number && wide(put(drawn(line + part, true))) > room) {
           lines.push(line);
-          line = part;
-        } else line = longer;
+          line = "\\quad ";
+        }
+        line += part;
       }
-      if (line) lines.push(line);
+      lines.push(line);
     }
-    const svg = drawn(`\\begin{aligned}&${lines.join("\\\\&\\quad ")}\\end{aligned}`, true);
+    const svg = drawn(`\\begin{aligned}&${lines.join("\\\\&")}\\end{aligned}`, true);
     return svg.querySelector("[data-mml-node=merror]") ? null : svg;
   }
 
