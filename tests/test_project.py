@@ -13,6 +13,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from rattler import MatchSpec
 
@@ -185,6 +186,16 @@ def test_automation_runs_but_never_writes_references():
     assert os.access(script, os.X_OK)
     assert "reference" not in script.read_text("utf8")
     assert ".ci/run" in (ROOT / ".github/workflows/ci.yml").read_text("utf8")
+
+
+def test_binder_installs_what_is_locked_under_a_python_that_is_allowed(project):
+    folder = ROOT / "binder"
+    (lock,) = re.findall(r"^-r (.*)$", (folder / "requirements.txt").read_text("utf8"), flags=re.M)
+    assert (folder / lock).resolve() == ROOT / "requirements.lock"
+    (python,) = re.fullmatch(r"python-([\d.]+)\n", (folder / "runtime.txt").read_text("utf8")).groups()
+    assert python in (ROOT / "requirements.lock").read_text("utf8").splitlines()[0]
+    assert SpecifierSet(project["requires-python"]).contains(python)
+    assert os.access(folder / "postBuild", os.X_OK)
 
 
 def test_whoever_releases_or_cites_finds_one_version(project):

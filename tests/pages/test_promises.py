@@ -119,6 +119,13 @@ def test_a_row_sums_over_files_and_says_what_was_not_tried():
         promises.table(REPORT, "x")
 
 
+def test_every_promise_has_its_row_on_the_page():
+    page = (ROOT / "book/reference/promises.md").read_text("utf8")
+    asked = re.findall(r'promises\.table\(report, "(\w+)"\)', page)
+    assert asked == list(dict.fromkeys(row.part for row in promises.PROMISES))
+    assert all(len(promises.table(REPORT, part)) <= 12 for part in asked)
+
+
 def test_lines_are_summed_by_wing_and_together():
     found = promises.coverage(REPORT)
     assert found["ran in tests"].to_dict() == {

@@ -29,6 +29,12 @@ def test_names_of_the_index_stand_beside_those_of_the_columns():
     assert body == [["grid", "1", "1.0"], ["2", "−2.5"]]
 
 
+def test_a_long_text_is_not_cut():
+    text = "word " * 40
+    _, body = parts(pd.DataFrame({"said": [text]}, pd.Index([text], name="asked")))
+    assert body == [[text.strip(), text.strip()]]
+
+
 def test_a_name_of_the_columns_stands_above_them():
     frame = pd.DataFrame([[1, 2]], index=pd.Index(["Op"], name="by"), columns=pd.Index([200, 3000], name="n"))
     assert parts(frame)[0] == [["", "n"], ["by", "200", "3000"]]

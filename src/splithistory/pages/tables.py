@@ -25,7 +25,8 @@ def render(frame: pd.DataFrame) -> str:
     The digits are pandas' own. A column is of numbers if each of its cells begins with one. Signs are true
     minus signs, no line breaks inside `a ± b` or `95 %`, each header says whether it heads rows or columns.
     """
-    soup = BeautifulSoup(frame.to_html(border=0, na_rep=_MISSING), "html.parser")
+    with pd.option_context("display.max_colwidth", None):  # a text is never cut
+        soup = BeautifulSoup(frame.to_html(border=0, na_rep=_MISSING), "html.parser")
     table = soup.table
     assert table and table.thead and table.tbody  # what pandas always writes
     if not frame.empty:
