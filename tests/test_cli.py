@@ -146,6 +146,7 @@ def tiny_study(tmp_path, monkeypatch):
         set_size=50,
     )
     monkeypatch.setitem(study.PROFILES, "smoke", profile)
+    (tmp_path / "results").mkdir()
     monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
     return ["study", "--profile", "smoke", "--store", str(tmp_path / "store")]
 
@@ -154,7 +155,7 @@ def test_a_dry_run_lists_jobs_and_touches_nothing(tiny_study, tmp_path, capsys):
     assert cli.main([*tiny_study, "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert "reinforce 18k seed 0 sampled n_good 4" in out and "MB in" in out and "minutes" in out
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("*")) == [tmp_path / "results"]
 
 
 def test_a_study_is_run_once_and_published_whole(tiny_study, tmp_path, capsys):
@@ -204,7 +205,7 @@ def test_publishing_never_trains(tiny_study, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(grid, "run", lambda *_, **__: pytest.fail("a job was started"))
     assert cli.main([*tiny_study, "--publish"]) == 2
     assert "store holds no finished model of the profile" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("*")) == [tmp_path / "results"]
 
 
 @pytest.mark.parametrize("what", ["--dry-run", "--publish", "--check"])
@@ -224,7 +225,7 @@ def test_what_cannot_be_is_refused_whatever_is_done_with_it(
 ):
     assert cli.main([*tiny_study, what, *where.split()]) == 2
     assert message in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("*")) == [tmp_path / "results"]
 
 
 @pytest.mark.parametrize("given", ["--profile=--", "--store=--", "--sizes=--", "--device=--", "--store="])
@@ -254,7 +255,7 @@ def test_checking_what_is_not_published_is_refused(tiny_study, capsys):
 def test_a_negative_number_of_workers_is_refused_and_leaves_nothing(tiny_study, tmp_path, capsys):
     assert cli.main([*tiny_study, "--workers", "-1"]) == 2
     assert capsys.readouterr().err == "splithistory: error: workers: given -1, allowed is an integer >= 0\n"
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("*")) == [tmp_path / "results"]
 
 
 def test_an_unusable_store_is_noticed_before_any_training(tiny_study, tmp_path, capsys):

@@ -111,6 +111,7 @@ lines = st.tuples(
 def nothing_runs(tmp_path_factory):
     """A small book to be in, no results, and what takes long left out."""
     place = copy_small_book(tmp_path_factory.mktemp("lines") / "small")
+    (place / "results").mkdir()
 
     def execute(chapter, given, *_, root, **__):
         chapters.check(chapters.parameters(chapters.load(chapter, root)), given, chapter)

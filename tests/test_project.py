@@ -242,7 +242,7 @@ def test_no_file_names_the_place_it_was_written_in():
 
 
 def test_every_claim_has_its_criterion_written_down():
-    claims = yaml.safe_load((ROOT / "book/reference/claims.yml").read_text("utf8"))
+    claims = yaml.safe_load((ROOT / "src/splithistory/pages/claims/claims.yml").read_text("utf8"))
     assert len({claim["id"] for claim in claims}) == len(claims) == 45
     for claim in claims:
         assert {"claim", "statistic", "test", "threshold", "evidence", "blind"} <= set(claim), claim["id"]

@@ -124,7 +124,7 @@ def _study(args: argparse.Namespace) -> None:
         print(study.check(args.profile, store))
         return
     there: dict[str, Any] = {}
-    if not args.fresh:
+    if not args.fresh and study.has_results():
         there = {"known": study.published(args.profile), "weights": study.published_weights()}
     if args.dry_run:
         print(study.plan(part, study.to_do(part, store, **there), store, args.workers))

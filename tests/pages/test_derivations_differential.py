@@ -233,6 +233,7 @@ def execute_a5(tmp_path, monkeypatch):
 
         monkeypatch.setattr(study, "load", load)
         monkeypatch.setattr(study, "so_far", load)
+        (tmp_path / "results").mkdir()
         monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
         place = tmp_path / "benchmarks/results"
         place.mkdir(parents=True)

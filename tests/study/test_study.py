@@ -10,6 +10,7 @@ from conftest import ROOT, tiny_profile
 
 from splithistory import Recurrence, SplitHistory, engine, split_history, statistics, study
 from splithistory.information import entropy, kl
+from splithistory.study import publishing
 from splithistory.study.measuring import HISTORY_SEED
 from splithistory.study.profiles import ACTED, EXACT, SAMPLED
 from splithistory.study.publishing import _plain
@@ -212,6 +213,32 @@ def test_what_is_published_is_what_the_profile_asks_for():
     assert len(published.finetuned("exact")) in (0, whole)  # an arm is published when it is finished
 
 
+@pytest.mark.parametrize(
+    "reads",
+    [
+        lambda: study.load("smoke"),
+        lambda: study.published("post"),
+        lambda: study.so_far("post"),
+        study.published_weights,
+        study.results_root,
+        lambda: study.check("post", None),
+    ],
+)
+@pytest.mark.parametrize("installed", [True, False])
+def test_where_there_are_no_results_a_line_says_where_they_come_from(reads, installed, tmp_path, monkeypatch):
+    monkeypatch.setattr(publishing, "_IN_CHECKOUT", tmp_path / "results")  # as beside an installed package
+    monkeypatch.delenv("SPLITHISTORY_RESULTS", raising=False)
+    if not installed:
+        monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))  # mistyped
+    monkeypatch.setattr(study, "run", None)  # nothing trains
+    assert study.has_results() is not installed
+    with pytest.raises(
+        ValueError, match=r"^results: given .*results, which is no folder; allowed is the .*\)"
+    ):
+        reads()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_of_a_profile_of_which_nothing_is_published_there_is_a_study_without_models(tmp_path, monkeypatch):
     monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path))
     found = study.so_far("sinks")
@@ -332,6 +359,7 @@ def test_the_posts_procedure_has_its_own_interval_over_its_sets_and_no_other(tin
 
 def test_pieces_that_are_finished_apart_make_the_same_tables_as_the_whole(tmp_path, monkeypatch):
     monkeypatch.setitem(study.PROFILES, "both", BOTH)
+    (tmp_path / "results").mkdir()
     monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
     whole = Store(tmp_path / "whole")
     study.run(BOTH, whole, quiet=True)
@@ -349,6 +377,7 @@ def test_pieces_that_are_finished_apart_make_the_same_tables_as_the_whole(tmp_pa
 
 def test_only_the_part_that_was_asked_for_is_published(tmp_path, monkeypatch):
     monkeypatch.setitem(study.PROFILES, "both", BOTH)
+    (tmp_path / "results").mkdir()
     monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
     store = Store(tmp_path / "store")
     study.run(BOTH, store, quiet=True)
@@ -360,6 +389,7 @@ def test_only_the_part_that_was_asked_for_is_published(tmp_path, monkeypatch):
 
 def test_what_a_missing_piece_needs_is_trained_again_only_if_its_weights_are_gone(tmp_path, monkeypatch):
     monkeypatch.setitem(study.PROFILES, "both", BOTH)
+    (tmp_path / "results").mkdir()
     monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
     store = Store(tmp_path / "store")
     study.run(BOTH.part(arms=["sampled"]), store, quiet=True)
@@ -396,6 +426,7 @@ def test_whatever_starts_from_published_weights_does_not_train_them_again(tmp_pa
     more = replace(BOTH, seeds=(0,), measured=False, arms={"acted": ACTED})
     monkeypatch.setitem(study.PROFILES, "both", replace(BOTH, publish_weights=True))
     monkeypatch.setitem(study.PROFILES, "more", more)
+    (tmp_path / "results").mkdir()
     monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
     first, second = Store(tmp_path / "first"), Store(tmp_path / "second")
     study.run(BOTH, first, quiet=True)
@@ -414,6 +445,7 @@ def test_whatever_starts_from_published_weights_does_not_train_them_again(tmp_pa
 
 def test_published_weights_are_pretrained_ones_and_the_first_seed_s_and_come_back(tmp_path, monkeypatch):
     monkeypatch.setitem(study.PROFILES, "both", replace(BOTH, publish_weights=True, measured=False))
+    (tmp_path / "results").mkdir()
     monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
     store = Store(tmp_path / "store")
     study.run(study.PROFILES["both"], store, quiet=True)

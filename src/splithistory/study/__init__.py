@@ -16,7 +16,16 @@ import pandas as pd
 from ..information import shown
 from . import grid
 from .profiles import PROFILES, SIZES, Arm, Profile, measurement, models, profile_named, settings, varied
-from .publishing import Weights, collect, publish, published, published_weights, results_root, so_far
+from .publishing import (
+    Weights,
+    collect,
+    has_results,
+    publish,
+    published,
+    published_weights,
+    results_root,
+    so_far,
+)
 from .results import GOALS, GRADES, Study
 from .runs import Run, Worker
 from .store import DEVICE_VARIABLE, Store
@@ -33,6 +42,7 @@ __all__ = [
     "check_where",
     "collect",
     "compare",
+    "has_results",
     "jobs",
     "load",
     "models",

@@ -13,6 +13,9 @@ from .results import GOALS, Study
 from .runs import Run
 from .store import Store, locked, recover
 
+RESULTS_VARIABLE = "SPLITHISTORY_RESULTS"
+_IN_CHECKOUT = Path(__file__).resolve().parents[3] / "results"
+
 Weights = Mapping[str, tuple[Study, int]]  # published ones, by a run's key: where, and the model's number
 
 
@@ -127,12 +130,24 @@ def _plain(profile: Profile) -> dict:
 
 
 def results_root() -> Path:
-    """Where published results lie: `$SPLITHISTORY_RESULTS`, else `results/` of the checkout."""
-    return Path(os.environ.get("SPLITHISTORY_RESULTS") or Path(__file__).resolve().parents[3] / "results")
+    """Where published results lie: `$SPLITHISTORY_RESULTS`, else `results/` of the checkout.
+
+    ValueError if there is no such folder: an installed package has none, and the variable may be mistyped.
+    """
+    root = Path(os.environ.get(RESULTS_VARIABLE) or _IN_CHECKOUT)
+    if not root.is_dir():
+        allowed = f"the folder results of a clone of the repository (${RESULTS_VARIABLE}), or fresh to train"
+        raise ValueError(f"results: given {root}, which is no folder; allowed is {allowed}")
+    return root
+
+
+def has_results() -> bool:
+    """Whether there should be results: an installed package has none unless a variable says where."""
+    return bool(os.environ.get(RESULTS_VARIABLE)) or _IN_CHECKOUT.is_dir()
 
 
 def published(name: str) -> Study | None:
-    """The published study of a profile, None if there is none."""
+    """The published study of a profile, None if there is none; ValueError as of `results_root`."""
     folder = results_root() / name
     recover(folder)
     return Study.read(folder) if folder.is_dir() else None

@@ -1,6 +1,6 @@
 """The claims ledger: what the post claims, by which criterion it is judged, and what the results say.
 
-The criteria are data (`book/reference/claims.yml`), committed before the study ran; a file of judges a
+The criteria are data (`claims.yml` beside this file), committed before the study ran; a file of judges a
 chapter computes the statistic that each names, and `ledger` turns all of them into verdicts. No verdict is
 written by hand: other results, other verdicts.
 
