@@ -114,7 +114,7 @@ def test_every_promise_is_counted_in_the_file_it_names_and_every_count_is_a_prom
 
 def test_a_row_sums_over_files_and_says_what_was_not_tried():
     rows = promises.table(REPORT, "input")["tried"].to_list()
-    assert rows == ["not in this run", "2,000 values", "not in this run", "not in this run"]
+    assert rows == [*2 * ["not in this run"], "2,000 values", *2 * ["not in this run"]]
     with pytest.raises(ValueError, match=r"^part: given 'x', allowed input, broken, again$"):
         promises.table(REPORT, "x")
 

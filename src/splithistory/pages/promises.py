@@ -33,8 +33,16 @@ class Promise(NamedTuple):
 PROMISES = (
     Promise(
         "input",
+        "What is allowed is answered in numbers.",
+        "The functions and methods that are listed in tests/calls.py, each with good arguments.",
+        "good calls",
+        "functions",
+        "tests/test_hostile.py",
+    ),
+    Promise(
+        "input",
         "What is no number is refused in one line.",
-        "Text, dates, objects, complex numbers and more as each argument of each public function in turn.",
+        "Text, dates, objects, complex numbers and more, in place of each number or array that these functions take.",
         "disguised values",
         "values",
         "tests/test_hostile.py",
@@ -42,15 +50,15 @@ PROMISES = (
     Promise(
         "input",
         "An odd number or shape is answered in numbers, never NaN, or refused in one line.",
-        "Infinite, empty, huge, tiny and negative values, in shapes that do not fit, as each argument.",
+        "Infinite, empty, huge, tiny and negative values, and shapes that do not fit, in the same places.",
         "odd values",
         "values",
         "tests/test_hostile.py",
     ),
     Promise(
         "input",
-        "So is anything else.",
-        "Nested lists of whatever a generator makes up, as an argument drawn by chance.",
+        "Anything else is answered or refused in the same way.",
+        "Nested lists of whatever a generator makes up, in one of these places drawn by chance.",
         "generated values",
         "values",
         "tests/test_hostile.py",
@@ -147,16 +155,16 @@ def counts(report: Mapping) -> dict[str, int]:
 
 
 def table(report: Mapping, part: str) -> pd.DataFrame:
-    """A row for each promise of a part ("input", "broken" or "again"): how it is tested, where, how often."""
+    """A row for each promise of a part ("input", "broken" or "again"): how often tried, how, in which tests."""
     rows, tried = [row for row in PROMISES if row.part == part], counts(report)
     if not rows:
         allowed = ", ".join(dict.fromkeys(row.part for row in PROMISES))
         raise ValueError(f"part: given {part!r}, allowed {allowed}")
     found = [f"{tried[row.kind]:,} {row.unit}" if row.kind in tried else UNTRIED for row in rows]
     columns = {
+        "tried": found,
         "how it is tested": [row.tested for row in rows],
         "tests": [row.file for row in rows],
-        "tried": found,
     }
     return pd.DataFrame(columns, pd.Index([row.promise for row in rows], name="what we promise"))
 
