@@ -42,7 +42,7 @@ PROMISES = (
     Promise(
         "input",
         "What is no number is refused in one line.",
-        "Text, dates, objects, complex numbers and more, in place of each number or array that these functions take.",
+        "Text, dates, objects, complex numbers and more, in place of each number or array they take.",
         "disguised values",
         "values",
         "tests/test_hostile.py",
@@ -155,7 +155,7 @@ def counts(report: Mapping) -> dict[str, int]:
 
 
 def table(report: Mapping, part: str) -> pd.DataFrame:
-    """A row for each promise of a part ("input", "broken" or "again"): how often tried, how, in which tests."""
+    """A row for each promise of a part ("input", "broken", "again"): how often tried, how, in which tests."""
     rows, tried = [row for row in PROMISES if row.part == part], counts(report)
     if not rows:
         allowed = ", ".join(dict.fromkeys(row.part for row in PROMISES))
