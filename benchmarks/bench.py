@@ -22,7 +22,7 @@ import jacobian
 import manysteps
 import replaying
 import torch
-from table import device_name, row, shown, write
+from table import device_name, others, row, shown, write
 from throughput import matrix_peak, precisions, rates, thread_counts, training_flops
 
 from splithistory import study
@@ -34,7 +34,7 @@ from splithistory.study.store import Store, provenance
 from splithistory.training import Pretraining
 from splithistory.transformer import Architecture
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results" / "benchmarks"
 MEMBERS_ON_GPU = 15
 
 
@@ -90,6 +90,7 @@ def main(argv=None) -> int:
     try:
         if not args.quick:
             args.results.mkdir(parents=True, exist_ok=True)  # an unusable place is noticed before the work
+            others(args.results)
         report = measure(QUICK if args.quick else Settings(), args.device)
         print(shown(report))
         if not args.quick:

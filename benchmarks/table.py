@@ -8,7 +8,7 @@ from statistics import median
 
 import torch
 
-from splithistory.study.store import write_whole
+from splithistory.study.store import checked_manifest, whole_folder, write_manifest
 
 # What was asked for: a row's name, the column that is judged, the bound. Other rows only inform.
 TARGETS = {
@@ -74,12 +74,20 @@ def _texts(row: dict) -> tuple[str, ...]:
 
 
 def write(report: dict, folder: Path) -> Path:
-    """Keep the report as <device>.json, whole or not at all."""
-    place = Path(folder) / f"{report['device']}.json"
+    """Keep the report as <device>.json beside those of other machines, whole or not at all."""
+    folder, name = Path(folder), f"{report['device']}.json"
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(place, text.encode())
-    return place
+    kept = {other: (folder / other).read_bytes() for other in others(folder)}
+    with whole_folder(folder) as temporary:
+        for file, content in (kept | {name: text.encode()}).items():
+            (temporary / file).write_bytes(content)
+        write_manifest(temporary, {"command": "python benchmarks/bench.py"})
+    return folder / name
+
+
+def others(folder: Path) -> list[str]:
+    """Reports that are there already; ValueError if they are not as they were written."""
+    return list(checked_manifest(folder)["files"]) if folder.is_dir() and any(folder.iterdir()) else []
 
 
 def device_name(device: str, cores: int) -> str:

@@ -1,17 +1,18 @@
 """What was tried before the rates of the profile `post` were chosen: `python benchmarks/tune.py`.
 
-Trains each trial that results/tuning.csv does not list yet and appends its row (all of them: about 25 minutes
+Trains each trial that results/tuning does not list yet and appends its row (all of them: about 25 minutes
 on one core). The smallest and the largest size, one seed that no profile uses; final values of the curves.
 """
 
 import sys
+from pathlib import Path
 
 import pandas as pd
 import torch
 
 from splithistory.engine import Diverged
-from splithistory.study import GOALS, SIZES, results_root
-from splithistory.study.store import write_whole
+from splithistory.study import GOALS, SIZES, results_root, tuning
+from splithistory.study.store import provenance, whole_folder, write_manifest
 from splithistory.training import Pretraining, Reinforcement, pretrain, reinforce
 from splithistory.transformer import Architecture
 
@@ -47,15 +48,22 @@ REINFORCEMENT = [
 
 def main() -> None:
     torch.set_num_threads(1)
-    place, trained = results_root() / "tuning.csv", {}
-    rows = pd.read_csv(place).to_dict("records") if place.exists() else []
+    place, trained = results_root() / "tuning", {}
+    rows = tuning().to_dict("records") if place.exists() else []
     done = {(row["stage"], row["trial"]) for row in rows}
     for stage, trials in (("pretraining", PRETRAINING), ("reinforcement", REINFORCEMENT)):
         for trial in range(len(trials)):
             if (stage, trial) not in done:
                 rows.append({"stage": stage, "trial": trial, "seed": SEED} | _tried(stage, trial, trained))
-                write_whole(place, pd.DataFrame(rows).to_csv(index=False).encode())
+                keep(rows, place)
                 print(rows[-1], file=sys.stderr)
+
+
+def keep(rows: list[dict], place: Path) -> None:
+    """The trials as a table with its manifest, whole or not at all."""
+    with whole_folder(place) as folder:
+        pd.DataFrame(rows).to_csv(folder / "trials.csv", index=False)
+        write_manifest(folder, {"command": "python benchmarks/tune.py", **provenance()})
 
 
 def _tried(stage: str, trial: int, trained: dict) -> dict:

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from splithistory import Recurrence, split_history, study
 from splithistory.episodes import split_episodes
+from splithistory.pages import findings
 from splithistory.simulators import seeds
 from splithistory.study import SIZES
 from splithistory.transformer import Architecture, initialise, logits
@@ -238,8 +239,22 @@ def test_report_is_written_whole_with_all_columns(report, tmp_path):
         assert {"name", "ours", "other", "ratio", "unit", "target", "met"} <= set(row)
 
 
+def test_reports_of_other_machines_are_kept_and_refused_if_altered(report, tmp_path):
+    first = table.write(report, tmp_path)
+    table.write({**report, "device": "another"}, tmp_path)
+    assert [r["device"] for r in findings.benchmarks(tmp_path)] == ["a-machine", "another"]
+    first.write_text(first.read_text("utf8").replace("1", "2"), "utf8")
+    with pytest.raises(ValueError, match=r"a-machine.json is missing or altered; restore it with git"):
+        table.write({**report, "device": "third"}, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "a-machine.json",
+        "another.json",
+        "manifest.json",
+    ]
+
+
 def test_a_failed_write_leaves_the_old_report(report, tmp_path, monkeypatch):
-    place = table.write(report, tmp_path)
+    place = table.write(report, tmp_path / "results")
     before = place.read_text("utf8")
 
     def full(*_):
@@ -247,8 +262,8 @@ def test_a_failed_write_leaves_the_old_report(report, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "rename", full)
     with pytest.raises(OSError, match="disk full"):
-        table.write({**report, "date": "tomorrow"}, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [place.name]
+        table.write({**report, "date": "tomorrow"}, tmp_path / "results")
+    assert {path.name for path in tmp_path.rglob("*")} == {"results", place.name, "manifest.json"}
     assert place.read_text("utf8") == before
 
 

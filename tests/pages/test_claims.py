@@ -20,6 +20,7 @@ from splithistory.pages import claims
 from splithistory.pages.claims.effects import Effect, exactly
 from splithistory.pages.claims.experiment import _rises_of_smaller_sets
 from splithistory.study import GOALS
+from splithistory.study.store import write_manifest
 
 SIZES = {"18k": 18_000, "53k": 53_000, "402k": 402_000}
 SEEDS = range(4)
@@ -615,6 +616,7 @@ def test_the_cost_is_read_from_the_benchmark_if_it_was_run(exponent, expected, t
         seconds = {width: 1e-9 * width**exponent for width in (128, 256, 512, 1024)} | {16: 1.0}
         report["jacobian"] = seconds
     (tmp_path / "cpu.json").write_text(json.dumps(report))
+    write_manifest(tmp_path, {})
     made = claims.Context(planted(seeds=(0,)), benchmarks=tmp_path)
     assert verdict("jacobian-cost", made) == expected
 
@@ -631,6 +633,7 @@ def test_the_cost_is_read_from_the_benchmark_if_it_was_run(exponent, expected, t
 def test_the_cost_is_held_against_the_exponents_of_its_criterion(exponent, changed, expected, tmp_path):
     seconds = {width: 1e-9 * width**exponent for width in (128, 256, 512, 1024)}
     (tmp_path / "cpu.json").write_text(json.dumps({"device": "cpu", "jacobian": seconds}))
+    write_manifest(tmp_path, {})
     made = claims.Context(planted(seeds=(0,)), benchmarks=tmp_path)
     row = CRITERIA["jacobian-cost"]
     moved = row.model_copy(update={"limits": row.limits | changed})

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from splithistory import blocks, differential, study
 from splithistory.study import GOALS, Study
+from splithistory.study.store import write_manifest
 from splithistory.transformer import Architecture, activations, branches, initialise
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -233,12 +234,12 @@ def execute_a5(tmp_path, monkeypatch):
 
         monkeypatch.setattr(study, "load", load)
         monkeypatch.setattr(study, "so_far", load)
-        (tmp_path / "results").mkdir()
         monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
-        place = tmp_path / "benchmarks/results"
+        place = tmp_path / "results/benchmarks"
         place.mkdir(parents=True)
         for number, report in enumerate(benchmarks):
             (place / f"{number}.json").write_text(json.dumps(report))
+        write_manifest(place, {})
         return execute(sources, n_histories=4)
 
     return run
@@ -261,11 +262,12 @@ def test_a5_takes_in_the_faithful_arm_where_it_started_from_the_same_models(exec
     assert namespace["told"]["op"][2] == 6
 
 
-def test_a5_reads_the_exponent_off_the_benchmarks_file(execute_a5, capsys):
+def test_a5_reads_the_exponent_off_the_benchmarks_file(execute_a5):
     seconds = {str(w): [1e-9 * w**2.5] * 3 for w in (16, 128, 256, 1024)}
     report = {"device": "cpu", "jacobian": seconds, "jacobian_depth": {"1": [1.0], "2": [1.5]}}
-    execute_a5(cells("a5-activations"), ["18k"], ["sampled"], benchmarks=[report, {"device": "gpu"}])
-    assert "width to the power 2.50, 1.5 times for 2 blocks" in capsys.readouterr().out
+    sources, reports = cells("a5-activations"), [report, {"device": "gpu"}]
+    namespace = execute_a5(sources, ["18k"], ["sampled"], benchmarks=reports)
+    assert namespace["cost"] == "width to the power 2.50, 1.5 times for 2 blocks"
 
 
 def test_a5_without_weights_says_so(execute_a5):

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from splithistory.pages import findings
+from splithistory.study.store import write_manifest
 
 
 def test_what_a_trend_could_have_shown_is_said_for_each_interval():
@@ -89,5 +90,20 @@ def test_timings_of_the_benchmark_are_read_by_device_medians_of_rounds(tmp_path)
     reports = [{"device": "cpu", "solve": {"2": [1.0, 9.0, 3.0], "4": 5.0}}, {"device": "gpu"}]
     for number, report in enumerate(reports):
         (tmp_path / f"{number}.json").write_text(json.dumps(report))
+    write_manifest(tmp_path, {})
     found = findings.benchmarked(tmp_path, "solve")
     assert list(found) == ["cpu"] and found["cpu"].tolist() == [[2, 4], [3.0, 5.0]]
+
+
+@pytest.mark.parametrize("what", ["missing", "altered", "manifest", "all"])
+def test_reports_that_are_not_as_they_were_written_are_refused_in_a_line(what, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"device": name, "solve": {"2": [1.0]}}))
+    write_manifest(tmp_path, {})
+    gone = {"missing": ["b.json"], "manifest": ["manifest.json"], "altered": []}
+    for name in gone.get(what, ["a.json", "b.json", "manifest.json"]):
+        (tmp_path / name).unlink()
+    if what == "altered":
+        (tmp_path / "b.json").write_text(json.dumps({"device": "b", "solve": {"2": [0.5]}}))
+    with pytest.raises(ValueError, match=r"^store: \S+ is missing( or altered)?; restore it with git$"):
+        findings.benchmarked(tmp_path, "solve")

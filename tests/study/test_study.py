@@ -1,9 +1,11 @@
 """The study: jobs keyed and ordered, published tables whole, measurements those of the models."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import ROOT, tiny_profile
@@ -237,6 +239,20 @@ def test_where_there_are_no_results_a_line_says_where_they_come_from(reads, inst
     ):
         reads()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("what", ["halved column", "missing", "another root"])
+def test_trials_that_are_not_as_published_are_refused_in_a_line(what, tmp_path, monkeypatch):
+    assert len(study.tuning()) == 29
+    monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path))
+    if what != "another root":
+        shutil.copytree(ROOT / "results/tuning", tmp_path / "tuning")
+        trials = pd.read_csv(tmp_path / "tuning/trials.csv")
+        trials.assign(rate=trials["rate"] / 2).to_csv(tmp_path / "tuning/trials.csv", index=False)
+    if what == "missing":
+        (tmp_path / "tuning/trials.csv").unlink()
+    with pytest.raises(ValueError, match=r"^store: \S+ is missing( or altered)?; restore it with git$"):
+        study.tuning()
 
 
 def test_of_a_profile_of_which_nothing_is_published_there_is_a_study_without_models(tmp_path, monkeypatch):

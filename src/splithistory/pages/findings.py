@@ -17,6 +17,7 @@ import pandas as pd
 
 from ..information import shown
 from ..statistics import Interval, detectable, told
+from ..study.store import checked_manifest
 from .gluing import hand_over
 from .tables import typeset
 
@@ -137,10 +138,15 @@ def could_see(intervals: Iterable[Interval], n: int) -> str:
     return f"true changes of {each} would be clear in 8 studies of 10"
 
 
+def benchmarks(folder: Path) -> list[dict]:
+    """The benchmark's reports, a machine each; ValueError if they are not as `make bench` left them."""
+    files = checked_manifest(folder)["files"]
+    return [json.loads((Path(folder) / name).read_text("utf8")) for name in sorted(files)]
+
+
 def benchmarked(folder: Path, name: str) -> dict[str, np.ndarray]:
-    """{device: sizes and seconds (2, n)} of what the benchmark's files hold by a name, medians of rounds."""
-    reports = [json.loads(path.read_text("utf8")) for path in sorted(Path(folder).glob("*.json"))]
-    of = {report["device"]: report[name] for report in reports if report.get(name)}
+    """{device: sizes and seconds (2, n)} of what `benchmarks` hold by a name, medians of rounds."""
+    of = {report["device"]: report[name] for report in benchmarks(folder) if report.get(name)}
     return {device: np.array([(int(n), np.median(s)) for n, s in of[device].items()]).T for device in of}
 
 

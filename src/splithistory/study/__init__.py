@@ -25,6 +25,7 @@ from .publishing import (
     published_weights,
     results_root,
     so_far,
+    tuning,
 )
 from .results import GOALS, GRADES, Study
 from .runs import Run, Worker
@@ -56,6 +57,7 @@ __all__ = [
     "settings",
     "so_far",
     "to_do",
+    "tuning",
     "varied",
 ]
 

@@ -11,7 +11,7 @@ import pandas as pd
 from .profiles import PROFILES, Model, Profile, measurement, models, profile_named
 from .results import GOALS, Study
 from .runs import Run
-from .store import Store, locked, recover
+from .store import Store, checked_manifest, locked, recover
 
 RESULTS_VARIABLE = "SPLITHISTORY_RESULTS"
 _IN_CHECKOUT = Path(__file__).resolve().parents[3] / "results"
@@ -144,6 +144,12 @@ def results_root() -> Path:
 def has_results() -> bool:
     """Whether there should be results: an installed package has none unless a variable says where."""
     return bool(os.environ.get(RESULTS_VARIABLE)) or _IN_CHECKOUT.is_dir()
+
+
+def tuning() -> pd.DataFrame:
+    """The trials from which the study's rates were chosen; ValueError if they are not as published."""
+    checked_manifest(results_root() / "tuning")
+    return pd.read_csv(results_root() / "tuning" / "trials.csv")
 
 
 def published(name: str) -> Study | None:

@@ -12,12 +12,11 @@ Readings where a criterion leaves room: a slope is that of least squares with an
 is a mean over the models of that seed; what needs several effects needs each, and is contradicted by any.
 """
 
-from .judging import BENCHMARKS, CRITERIA, JUDGES, Context, Criterion, Judgement, criteria
+from .judging import CRITERIA, JUDGES, Context, Criterion, Judgement, criteria
 from .ledger import VERDICTS, Row, count, count_by_kind, ledger, verdicts
 from .page import criteria_table, kinds_table, moved_table, profiles_table, verdict_table
 
 __all__ = [
-    "BENCHMARKS",
     "CRITERIA",
     "JUDGES",
     "VERDICTS",

@@ -100,7 +100,8 @@ def _diagonal_sum(context: Context, limits: Limits, coupling: float = 0.0) -> Ju
 @judge("jacobian-cost")
 def _jacobian_cost(context: Context, limits: Limits) -> Judgement:
     """Reads `jacobian`, seconds by width, of the benchmark's files."""
-    timed = benchmarked(context.benchmarks, "jacobian").values()
+    folder = context.benchmarks
+    timed = benchmarked(folder, "jacobian").values() if folder and any(folder.glob("*")) else ()
     if not timed:
         return Judgement("not measured: no benchmark file has it", [])
     exponents = [power_law_exponent(*of[:, (of[0] >= 128) & (of[0] <= 1024)]) for of in timed]

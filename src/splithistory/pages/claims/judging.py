@@ -19,12 +19,10 @@ from pydantic import BaseModel, ConfigDict
 from ...measure import SplitHistory
 from ...recurrence import Recurrence
 from ...statistics import page, paired_by_seed, t_interval
-from ...study import GOALS, Study
+from ...study import GOALS, Study, has_results, results_root
 from .effects import Effect, over_seeds
 
-_CHECKOUT = Path(__file__).resolve().parents[4]
 CRITERIA = Path(__file__).with_name("claims.yml")
-BENCHMARKS = _CHECKOUT / "benchmarks" / "results"
 EXACT, FEWEST = 1e-12, 3
 
 
@@ -101,7 +99,8 @@ class TooSmall(Exception):
 class Context:
     """What the judges read, computed once: the study, the ablations if there are any, and the world.
 
-    further: studies of other profiles, by name; benchmarks: folder of the benchmark's files, one a machine.
+    further: studies of other profiles, by name; benchmarks: folder of the benchmark's files (default: the
+    published ones, if there are results).
     """
 
     def __init__(
@@ -111,9 +110,10 @@ class Context:
         *,
         further: Mapping[str, Study] | None = None,
         world: Recurrence | None = None,
-        benchmarks: Path = BENCHMARKS,
+        benchmarks: Path | None = None,
     ):
-        self.study, self.benchmarks = results, Path(benchmarks)
+        self.study = results
+        self.benchmarks = benchmarks or (results_root() / "benchmarks" if has_results() else None)
         self.ablations: Any = ablations  # a Study, for every judge that says it needs one
         self.further = dict(further or {})
         self.world = world or Recurrence()
