@@ -106,7 +106,7 @@ PROMISES = (
     Promise(
         "broken",
         "Killed at work, a study or a sweep goes on and ends as it would have.",
-        "Processes that train, and one that executes a grid of chapters, are killed and started again.",
+        "Processes that train, workers with a job, and a sweep over chapters are killed and go on.",
         "kills at work",
         "kills",
         "tests/study/test_runs.py",
