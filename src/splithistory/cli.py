@@ -31,11 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: done; 1: a chapter, a page or a training failed; 2: bad input, nothing was changed; 130: interrupted.
     """
-    args = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
-    for name in ("SPLITHISTORY_STORE", "SPLITHISTORY_RESULTS"):
-        if os.environ.get(name):
-            os.environ[name] = os.path.abspath(os.environ[name])
     try:
+        args = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
+        for name in ("SPLITHISTORY_STORE", "SPLITHISTORY_RESULTS"):
+            if os.environ.get(name):
+                os.environ[name] = os.path.abspath(os.environ[name])
         args.run(args)
     except ValueError as error:
         return complain(error, 2)

@@ -8,12 +8,14 @@ everywhere). Jobs that share a GPU run in threads of this process: kernels of tw
 import asyncio
 import os
 import signal
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
+from multiprocessing import resource_tracker
 from typing import Any
 
 from tqdm import tqdm
@@ -156,12 +158,46 @@ def _own_cluster(settings: dict, **shape) -> Iterator:
     from distributed import Client, LocalCluster
 
     quiet = {"dashboard_address": "127.0.0.1:0", "silence_logs": "CRITICAL"}
-    with (
-        dask.config.set(settings),
-        LocalCluster(**shape, **quiet) as cluster,
-        Client(cluster) as client,
-    ):
+    stack = ExitStack()
+    try:
+        with _interrupted_later():
+            stack.enter_context(dask.config.set(settings))
+            cluster = stack.enter_context(LocalCluster(**shape, **quiet))
+            client = stack.enter_context(Client(cluster))
         yield client
+    finally:
+        with _interrupted_later():
+            stack.close()
+
+
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """An interrupt in the block is raised at its end, a second one at once; processes begun in it hear none.
+
+    Half-started workers cannot be closed, and what is interrupted at its imports prints tracebacks.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # begun in the block, it would let the signal through again
+    waiting: list[int] = []
+
+    def note(number: int, frame) -> None:
+        if waiting:
+            raise KeyboardInterrupt
+        waiting.append(number)
+
+    before = signal.signal(signal.SIGINT, note)  # another thread may get it
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # threads and processes inherit this
+    try:
+        yield
+    finally:
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)  # what waited is noted here
+        finally:
+            signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+    if waiting:
+        raise KeyboardInterrupt
 
 
 @contextmanager
