@@ -19,11 +19,17 @@ class Interrupt:
             sys.meta_path.remove(self)
             signal.raise_signal(signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background ignores it
 sys.meta_path.insert(0, Interrupt())
 from splithistory.cli import main
 sys.exit(main(sys.argv[2:]))
 """
 pytestmark = pytest.mark.slow
+
+
+def interruptible():
+    """As a shell starts a command in the foreground; one in the background ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def study(store):
@@ -43,7 +49,7 @@ def test_an_interrupted_import_is_one_line(module, tmp_path):
 def test_an_interrupt_while_workers_start_or_train_is_one_line_and_leaves_nothing(after, tmp_path):
     command = [sys.executable, "-m", "splithistory", *study(tmp_path / "store")]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command, **pipes, text=True, start_new_session=True)
+    process = subprocess.Popen(command, **pipes, text=True, start_new_session=True, preexec_fn=interruptible)
     until = time.monotonic() + 40
     while not (begun := psutil.Process(process.pid).children(recursive=True)):
         assert time.monotonic() < until and process.poll() is None
