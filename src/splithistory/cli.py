@@ -95,10 +95,7 @@ def _add_study(commands: Any) -> None:
         command.add_argument(f"--{name}", default="", metavar="LIST", help=f"only these, e.g. {example}")
     where = "folder of finished runs (default: $SPLITHISTORY_STORE, else in the user's cache)"
     command.add_argument("--store", type=_folder, metavar="DIR", help=where)
-    command.add_argument(
-        "--workers", type=int, default=0, help="processes to train in (default: 0, this one)"
-    )
-    command.add_argument("--scheduler", metavar="ADDRESS", help="train on a Dask cluster, tcp://host:port")
+    _add_workers(command)
     command.add_argument("--device", default="cpu", help="cpu (default), or cuda: this machine's GPU")
     command.add_argument("--fresh", action="store_true", help="train what is published, too")
     what = command.add_mutually_exclusive_group()
@@ -145,6 +142,11 @@ def _publish(name: str, part: Any, store: Any, missing: list) -> None:
             f"not finished, so not published: {len(missing)} of {len(study.jobs(part))} runs "
             f"(splithistory study without --publish trains them: about {minutes:.0f} minutes of one core)"
         )
+
+
+def _add_workers(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--workers", type=int, default=0, help="processes to work in (default: 0, this one)")
+    command.add_argument("--scheduler", metavar="ADDRESS", help="work on a Dask cluster, tcp://host:port")
 
 
 def _list(text: str) -> list[str]:
@@ -361,8 +363,7 @@ def _add_sweep(commands: Any) -> None:
     where = "folder of the sweep (default: one of its name in _build/sweeps of the book)"
     command.add_argument("-o", "--output", type=_folder, metavar="DIR", help=where)
     command.add_argument("--store", type=_folder, metavar="DIR", help="folder of trained models, as of study")
-    command.add_argument("--workers", type=int, default=0, help="processes (default: 0, this one)")
-    command.add_argument("--scheduler", metavar="ADDRESS", help="work on a Dask cluster, tcp://host:port")
+    _add_workers(command)
     command.add_argument("--yes", action="store_true", help="allow more than 10,000 points")
     command.set_defaults(run=_sweep)
 

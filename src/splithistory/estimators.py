@@ -12,6 +12,7 @@ from scipy.special import ndtri, rel_entr, xlog1py
 from scipy.stats import binomtest
 
 from .information import (
+    LARGEST,
     as_array,
     as_distribution,
     as_reals,
@@ -210,7 +211,7 @@ def kl_interval(rates, samples, *, level: float = 0.95, n_resamples: int = 2000,
 def _bounded(values, name: str) -> np.ndarray:
     """Real numbers, infinite ones too, but none whose square would overflow; ValueError otherwise."""
     array = as_reals(values, name)
-    if np.isnan(array).any() or (np.abs(array[np.isfinite(array)]) > 1e150).any():
+    if np.isnan(array).any() or (np.abs(array[np.isfinite(array)]) > LARGEST).any():
         raise ValueError(f"{name}: given {shown(values)}, allowed are numbers up to 1e150")
     return array
 

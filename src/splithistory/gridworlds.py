@@ -148,7 +148,7 @@ class Learning:
 
     def __post_init__(self):
         for name in ("hidden", "updates"):
-            check_memory(name, getattr(self, name), 8.0 * check_integer(name, getattr(self, name), 1) ** 1)
+            check_memory(name, value := getattr(self, name), 8.0 * check_integer(name, value, 1))
         as_number(self.rate, "rate", 0, 1e6), as_number(self.entropy, "entropy", 0, 1e6)
 
 

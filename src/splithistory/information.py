@@ -14,7 +14,7 @@ from scipy.optimize import brentq
 from scipy.special import entr, rel_entr, softmax
 
 _MOST = 2**63 - 1  # the largest integer of an array
-_LARGE = 1e150  # beyond it a square, or the sum of many, would be infinite
+LARGEST = 1e150  # beyond it a square, or the sum of many, would be infinite
 _ATOL = 1e-6  # how far a distribution may be from summing to one: the rounding of a float32 softmax
 
 
@@ -64,8 +64,8 @@ def as_reals(values, name: str) -> np.ndarray:
 def as_measured(values, name: str) -> np.ndarray:
     """As `as_array`, of numbers along a last axis, none so large that sums or squares would overflow."""
     array = as_array(values, name)
-    if array.ndim == 0 or not array.size or np.abs(array).max() > _LARGE:
-        raise ValueError(f"{name}: given {shown(values)}, allowed are numbers up to {_LARGE:g}, (..., K)")
+    if array.ndim == 0 or not array.size or np.abs(array).max() > LARGEST:
+        raise ValueError(f"{name}: given {shown(values)}, allowed are numbers up to {LARGEST:g}, (..., K)")
     return array
 
 
@@ -99,7 +99,7 @@ def as_tables(counts, world) -> tuple[np.ndarray, np.ndarray]:
     if answers.ndim != 3 or tables.ndim < 2 or tables.shape[-2:] != answers.shape[:2] or not tables.size:
         shapes = f"shapes {tables.shape} and {answers.shape}"
         raise ValueError(f"counts, world: given {shapes}, allowed are (..., M, A) and (M, A, K)")
-    sums = tables.sum((-2, -1)) if np.abs(tables).max() < _LARGE else np.zeros(1)
+    sums = tables.sum((-2, -1)) if np.abs(tables).max() < LARGEST else np.zeros(1)
     if (tables < 0).any() or not (sums > 0).all():
         raise ValueError(f"counts: given {shown(counts)}, allowed are counts >= 0 of at least one history")
     return tables, answers

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import softmax
 
 from .information import (
+    LARGEST,
     as_distribution,
     as_integers,
     as_number,
@@ -147,7 +148,7 @@ def steered(world, goal, success: float) -> dict[str, float]:
 
 def maximum_entropy(world, goal, inverse_temperature: float) -> SplitHistory:
     """The policy q(a|m) ∝ exp(β P(success|m, a)): as much for the goal as β says, and otherwise even."""
-    beta = as_number(inverse_temperature, "inverse_temperature", -1e150, 1e150)
+    beta = as_number(inverse_temperature, "inverse_temperature", -LARGEST, LARGEST)
     return acting(world, softmax(beta * _success(world.table, goal), axis=1))
 
 

@@ -15,6 +15,7 @@ from scipy.stats import bootstrap, mannwhitneyu, nct, page_trend_test, ttest_1sa
 from scipy.stats import f as f_distribution
 
 from .information import (
+    LARGEST,
     as_array,
     as_measured,
     as_number,
@@ -27,7 +28,6 @@ from .information import (
 )
 
 Interval = tuple[float, float]  # (mean, half width)
-_LARGEST = 1e150  # whose square is still a number
 Table = Any  # a pandas.DataFrame, which this room does not import
 
 
@@ -67,7 +67,7 @@ def t_test(values, *, above: float | None = None, below: float | None = None) ->
     """p of the one-sided t test over seeds that the mean is above, or below, a number."""
     values = _independent(values)
     given, side = (below, "less") if above is None else (above, "greater")
-    number = as_number(given, "below" if above is None else "above", -_LARGEST, _LARGEST)
+    number = as_number(given, "below" if above is None else "above", -LARGEST, LARGEST)
     if _constant(values):  # seeds that all agree, such as AUCs of 1, leave no doubt on which side they are
         excess = number - values.mean() if above is None else values.mean() - number
         return float(excess <= 0)
@@ -78,8 +78,8 @@ def _independent(values) -> np.ndarray:
     values = as_array(values, "values")
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"values: shape {values.shape}, allowed are at least two independent values")
-    if np.abs(values).max() > _LARGEST:
-        raise ValueError(f"values: given up to {np.abs(values).max():g}, allowed is up to {_LARGEST:g}")
+    if np.abs(values).max() > LARGEST:
+        raise ValueError(f"values: given up to {np.abs(values).max():g}, allowed is up to {LARGEST:g}")
     return values
 
 
@@ -194,7 +194,7 @@ def percentiles(draws, level: float = 0.95) -> Interval:
     if not draws.size or np.isnan(draws).any():
         raise ValueError(f"draws: given {shown(draws.tolist())}, allowed are numbers, one or more")
     # between infinite numbers there is no mean
-    between: Any = "linear" if np.abs(draws).max() < _LARGEST else "nearest"
+    between: Any = "linear" if np.abs(draws).max() < LARGEST else "nearest"
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], method=between)
     return float(low), float(high)
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nbformat.v4 import new_output
 
-from splithistory.pages.comparison import GLUE, Tolerance, comparable, differences
+from splithistory.pages.comparison import Tolerance, comparable, differences
+from splithistory.pages.gluing import PREFIX as GLUE
 from splithistory.pages.plotted import MIME, plotted
 
 

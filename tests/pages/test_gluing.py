@@ -6,9 +6,9 @@ import IPython.display
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
-from myst_nb.ext.glue import extract_glue_data_cell
+from myst_nb.ext.glue import GLUE_PREFIX, extract_glue_data_cell
 
-from splithistory.pages import figures, findings
+from splithistory.pages import figures, findings, gluing
 
 
 @pytest.fixture
@@ -31,6 +31,17 @@ def test_the_book_finds_a_number_and_jupyter_shows_it_by_its_name(cell):
     ((name, glued),) = extract_glue_data_cell(cell)
     assert (name, glued.data["text/plain"]) == ("change", repr(text)) and "text/html" not in glued.data
     assert cell.outputs == []  # on the page nothing stands beneath the cell
+
+
+def test_texts_and_numbers_are_read_back_as_they_were_handed_over_and_a_figure_is_neither(cell):
+    findings.quote(text="it's 0.41")
+    findings.record(number=2.5)
+    cell.outputs.append(nbformat.v4.new_output("display_data", data={"text/plain": "2"}))  # not handed over
+    figure = {f"{gluing.PREFIX}text/plain": "<Figure size 1x1 with 1 Axes>"}
+    cell.outputs.append(nbformat.v4.new_output("display_data", data=figure))
+    assert [gluing.glued_name(output) for output in cell.outputs] == ["text", "number", None, None]
+    assert [gluing.glued_value(output) for output in cell.outputs] == ["it's 0.41", 2.5, None, None]
+    assert gluing.PREFIX == GLUE_PREFIX
 
 
 def test_the_book_finds_a_figure_and_jupyter_shows_a_picture_that_it_draws_without_trust(cell):

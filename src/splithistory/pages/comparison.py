@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from .gluing import PREFIX, glued_name
 from .plotted import MIME
 
-GLUE = "application/papermill.record/"
 RICH = {MIME, "text/html"}
 PICTURES = ("image/", "application/pdf", "application/javascript", "application/vnd.jupyter.widget")
 NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+−]?\d+)?")
@@ -79,7 +79,7 @@ def comparable(output: Any) -> Any:
     Without pictures, and without plain text where there is HTML or plotted data.
     """
     if "data" in output:
-        data = {kind.removeprefix(GLUE): value for kind, value in output.data.items()}
+        data = {kind.removeprefix(PREFIX): value for kind, value in output.data.items()}
         output.data = {kind: value for kind, value in data.items() if _counts(kind, bool(RICH & set(data)))}
         output.metadata = {}
     return output
@@ -101,13 +101,13 @@ def _printed(outputs: Sequence[Mapping]) -> dict[str, str]:
 
 
 def _name(output: Mapping, number: int) -> str:
-    glued = output.get("metadata", {}).get("scrapbook", {}).get("name")
+    glued = glued_name(output)
     return f"display {number} ({glued})" if glued else f"display {number}"
 
 
 def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
     """Forms of a display, glued or not, without pictures."""
-    forms = {kind.removeprefix(GLUE): _joined(value) for kind, value in data.items()}
+    forms = {kind.removeprefix(PREFIX): _joined(value) for kind, value in data.items()}
     return {kind: value for kind, value in forms.items() if _counts(kind, False)}
 
 

@@ -3,12 +3,10 @@
 Takes results and intervals, computes no statistic of its own.
 """
 
-import ast
 import html
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ import pandas as pd
 from ..information import shown
 from ..statistics import Interval, detectable, told
 from ..study.store import checked_manifest
-from .gluing import hand_over
+from .gluing import glued_name, glued_value, hand_over
 from .tables import typeset
 
 _SAID = {None: "too small to tell", True: "yes", False: "no"}
@@ -69,20 +67,9 @@ def recorded(notebook) -> list[dict]:
         for output in cell.get("outputs", []):
             if output.output_type == "stream" and "findings.found(" in cell.source:
                 rows += [_verdict(*line) for line in _VERDICT.findall(output.text)]
-            elif scrap := output.get("metadata", {}).get("scrapbook"):
-                rows += [_row(scrap["name"], glued) for glued in _glued(output, scrap["mime_prefix"])]
+            elif (name := glued_name(output)) and (value := glued_value(output)) is not None:
+                rows.append(_row(name, value))
     return rows
-
-
-def _glued(output, prefix: str) -> Iterator[str | float]:
-    """What was glued, if it was a text or a number: IPython shows either as Python writes it."""
-    source = output.data.get(f"{prefix}text/plain", "")
-    try:
-        yield float(source)
-    except ValueError:
-        with suppress(ValueError, SyntaxError):
-            if isinstance(text := ast.literal_eval(source), str):
-                yield text
 
 
 def _row(name: str, glued: str | float) -> dict:

@@ -4,7 +4,6 @@ A chapter's prose says in the words of MyST where the book puts numbers, figures
 Here these become plain Markdown. Also an extension of Sphinx: notebooks that pages offer are such.
 """
 
-import ast
 import html
 import json
 import os
@@ -15,9 +14,9 @@ from pathlib import Path
 
 import nbformat
 
+from .gluing import PREFIX, glued_name, glued_value
 from .kernels import environment
 
-_GLUED = "application/papermill.record/"
 _BLOCK = re.compile(
     r"^(?P<fence>`{3,}|:{3,})\{(?P<kind>[\w:-]+)\} *(?P<title>[^\n]*)\n(?P<body>.*?)^(?P=fence) *$",
     flags=re.MULTILINE | re.DOTALL,
@@ -56,20 +55,17 @@ def _values(notebook: nbformat.NotebookNode) -> dict[str, str]:
     """The glued texts by their names."""
     found = {}
     for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
-        about, text = (
-            output.get("metadata", {}).get("scrapbook"),
-            output.get("data", {}).get(f"{_GLUED}text/plain"),
-        )
-        if about and text and text[0] in "'\"":  # a text; a figure has no quotation marks
-            found[about["name"]] = ast.literal_eval(text)
+        name, value = glued_name(output), glued_value(output)
+        if name and isinstance(value, str):
+            found[name] = value
     return found
 
 
 def _shown(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
     """What an output shows in Jupyter, None if that stands in the prose already."""
-    if "scrapbook" not in output.get("metadata", {}):
+    if glued_name(output) is None:
         return output
-    data = {kind: data for kind, data in output.data.items() if not kind.startswith(_GLUED)}
+    data = {kind: data for kind, data in output.data.items() if not kind.startswith(PREFIX)}
     if not any(kind.startswith("image/") for kind in data):
         return None
     about = {kind: output.metadata[kind] for kind in data if kind in output.metadata}
@@ -189,7 +185,7 @@ def _with_glued(executed: Path) -> nbformat.NotebookNode:
     glued = json.loads(taken.read_text("utf8")) if taken.is_file() else {}
     for name, output in glued.items():
         shown = "image/png" if "image/svg+xml" in output["data"] else "text/html"  # what the page passed over
-        data = {_GLUED + kind if kind else shown: data for kind, data in output["data"].items()}
+        data = {PREFIX + kind if kind else shown: data for kind, data in output["data"].items()}
         cell = next((cell for cell in code if f'"{name}"' in cell.source), code[-1])
         cell.outputs.append(nbformat.v4.new_output("display_data", data=data, metadata=output["metadata"]))
     return notebook

@@ -14,6 +14,7 @@ from bs4 import BeautifulSoup
 
 from . import previews
 from .figures import POINT
+from .tables import without_empty_headers
 
 UNIT = re.compile(r"(?<=\d) (?=%|nats?\b)| (?=± ?\d)|(?<=±) (?=\d)")
 CITING = "book/reference/citing.html"
@@ -163,9 +164,7 @@ def _foot(soup: BeautifulSoup, citing: str, edition: str) -> None:
 def _tables(soup: BeautifulSoup) -> None:
     """Tables in boxes that scroll; a corner above names of rows is no header."""
     for table in soup.select("article table"):
-        for cell in table.select("th"):
-            if not cell.get_text(strip=True) and not cell.find("img"):
-                cell.name = "td"
+        without_empty_headers(table)
         if table.find_parent(class_="scrolls") is None:
             table.wrap(soup.new_tag("div", attrs={"class": "scrolls"}))
 

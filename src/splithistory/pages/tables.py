@@ -44,6 +44,13 @@ def typeset(text: str) -> str:
     return text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
 
 
+def without_empty_headers(table: Tag) -> None:
+    """A corner above names of rows is no header: make it a plain cell."""
+    for cell in table.find_all("th"):
+        if not cell.get_text(strip=True) and not cell.find("img"):
+            cell.name = "td"
+
+
 def _one_header(soup: BeautifulSoup, head: Tag, frame: pd.DataFrame) -> None:
     """Put the names of the index, which pandas writes into a row of their own, beside the columns'."""
     rows, levels = head.find_all("tr"), frame.index.nlevels
@@ -63,12 +70,10 @@ def _one_header(soup: BeautifulSoup, head: Tag, frame: pd.DataFrame) -> None:
 
 def _scopes(table: Tag) -> None:
     """Headers say what they head; an empty one is none."""
+    without_empty_headers(table)
     for part, of in ((table.thead, "col"), (table.tbody, "row")):
         for cell in part.find_all("th") if part else ():
-            if cell.get_text(strip=True):
-                cell["scope"] = of + "group" if cell.get(f"{of}span", "1") != "1" else of
-            else:
-                cell.name = "td"
+            cell["scope"] = of + "group" if cell.get(f"{of}span", "1") != "1" else of
     for row in table.find_all("tr"):
         row.attrs.pop("style", None)
 

@@ -96,9 +96,8 @@ class Store:
     def alone(self, specs: Iterable[Mapping], waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Be the only one who does these runs, in any process that sees the store; see `locked`."""
         with ExitStack() as stack:
-            for folder in sorted(
-                {self.folder(spec) for spec in specs}
-            ):  # one order for all: nobody waits in a ring
+            # one order for all, so that nobody waits in a ring
+            for folder in sorted({self.folder(spec) for spec in specs}):
                 stack.enter_context(locked(folder, waiting))
             yield
 
