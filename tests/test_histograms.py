@@ -1,5 +1,7 @@
 """Histograms: each rule on values worked out by hand, symmetries, planted goals, draws."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -51,6 +53,15 @@ def test_how_outcomes_are_numbered_does_not_matter_and_equals_are_not_parted(rul
     taken = cut_at(probs, CUTS[rule])
     assert (cut_at(probs[order], CUTS[rule]) == taken[order]).all()
     assert taken.all() or probs[taken].min() > probs[~taken].max()
+
+
+@pytest.mark.parametrize("rule", CUTS)
+@pytest.mark.parametrize("counts", [[1, 2, 4, 8, 8, 15], [6, 9, 13, 19, 22, 28], [1, 2, 3, 4, 5]])
+def test_where_two_cuts_are_as_good_the_numbering_does_not_decide(rule, counts):
+    probs = np.array(counts) / sum(counts)
+    taken = cut_at(probs, CUTS[rule])
+    orders = np.array(list(itertools.permutations(range(len(counts)))))
+    assert (cut_at(probs[orders], CUTS[rule]) == taken[orders]).all()
 
 
 @pytest.mark.parametrize("rule", CUTS)

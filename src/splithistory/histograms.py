@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .information import (
+    as_array,
     as_distribution,
     as_measured,
     binary_kl,
@@ -26,9 +27,11 @@ def cut_at(probs, merit: Callable) -> np.ndarray:
     cut after each but the last, (..., K − 1); the first of equals counts. Outcomes as likely as the last one
     taken are taken too, so their numbering does not matter, and of an even histogram all are.
     """
-    probs = as_distribution(probs, "probs")
+    probs = as_array(probs, "probs")
+    as_distribution(probs, "probs")  # what is wrong is said of where it was given
     falling = -np.sort(-probs, axis=-1)
-    best = np.asarray(merit(falling)).argmax(-1)[..., None]
+    # Made to sum to one when they are sorted: rounding, which decides between equals, knows no numbering.
+    best = np.asarray(merit(as_distribution(falling, "probs"))).argmax(-1)[..., None]
     return probs >= np.take_along_axis(falling, best, -1)
 
 
