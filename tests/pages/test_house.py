@@ -93,6 +93,12 @@ def test_a_chapter_is_prose_with_short_cells(chapter):
     assert not broken, "\n".join(f"{chapter}: {rule}: {found}" for rule, found in broken.items())
 
 
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_chapter_has_tables_and_figures_of_the_house(chapter):
+    code = [cell.source for cell in chapters.load(chapter, ROOT).cells if cell.cell_type == "code"]
+    assert any("figures.use_house_style()" in source for source in code)
+
+
 def page(*cells):
     """A notebook of (tags, source) with a visible cell and much prose."""
     prose = chapters.nbformat.v4.new_markdown_cell("word " * 100)

@@ -4,10 +4,12 @@ import matplotlib
 
 matplotlib.use("Agg")
 import io
+import re
 
 import matplotlib.pyplot as plt
 import pytest
 from bs4 import BeautifulSoup
+from conftest import ROOT
 from docutils import nodes
 from docutils.core import publish_doctree
 
@@ -143,3 +145,10 @@ def test_the_index_has_words_and_neither_tex_nor_code():
     App.builder.index_page("a", doctree, "A")
     assert "Goodhart" in indexed[0] and not any(word in indexed[0] for word in ("alpha", "numpy", "beta"))
     assert list(doctree.findall(nodes.literal_block)), "the page itself keeps its code"
+
+
+def test_primes_in_text_are_of_another_font_for_that_of_figures_has_them_on_the_baseline():
+    style = (ROOT / "book/_static/splithistory.css").read_text("utf8")
+    (family,) = re.findall(r'--pst-font-family-base: "([^"]*)"', style)
+    faces = [face for face in re.findall(r"@font-face \{(.*?)\}", style, re.S) if family in face]
+    assert len(faces) == 3 and all("unicode-range: U+0-2031, U+2033-10FFFF;" in face for face in faces)
