@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PYTHONS ?= python3.12 python3.13
 STAMP := .venv/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -15,7 +16,7 @@ BOOK_OPTIONS = $(if $(PROFILE),--profile "$$PROFILE") $(if $(FRESH),--fresh) \
 # Whole files, in the order of tests/conftest.py: longest first. A process runs its references in one kernel.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --nbval-one-kernel
 
-.PHONY: help setup book pdf notebooks test test-full promises reference bench lint clean
+.PHONY: help setup pythons book pdf notebooks test test-full promises reference bench lint clean
 .DEFAULT_GOAL := help
 
 help:            ## list the tasks
@@ -29,6 +30,12 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
+
+pythons:         ## make .venv-3.12 and .venv-3.13 for the tests (PYTHONS="python3.13"; some gigabytes each)
+	@for python in $(PYTHONS); do \
+	  into=.venv-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])') || exit 1; \
+	  $$python -m venv $$into && $$into/bin/python -m pip install --quiet --editable '.[book,dev,worlds]' || exit 1; \
+	done
 
 book: $(STAMP)   ## execute every chapter, render it to _build (PROFILE=smoke FRESH=1 STORE=dir DEVICE=cuda)
 	@$(BIN)/splithistory book $(BOOK_OPTIONS)

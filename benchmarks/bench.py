@@ -23,7 +23,7 @@ import manysteps
 import replaying
 import torch
 from table import device_name, others, row, shown, write
-from throughput import matrix_peak, precisions, rates, thread_counts, training_flops
+from throughput import JAX, matrix_peak, precisions, rates, thread_counts, training_flops
 
 from splithistory import study
 from splithistory.cli import Parser, complain
@@ -31,7 +31,7 @@ from splithistory.engine import devices
 from splithistory.study import PROFILES, SIZES
 from splithistory.study.grid import default_workers
 from splithistory.study.store import Store, provenance
-from splithistory.training import Pretraining
+from splithistory.training import PRECISIONS, Pretraining
 from splithistory.transformer import Architecture
 
 RESULTS = Path(__file__).parents[1] / "results" / "benchmarks"
@@ -172,12 +172,12 @@ def _training(settings: Settings, config: Pretraining, device: str, processes: i
     }
     found = {size: _rates(size, config, device, processes, settings) for size in settings.sizes}
     formats, on = precisions(config), " on a GPU" if device == "cuda" else ""
-    rows = [r for name in formats for r in throughput_rows(name, found, on)]
+    rows = [r for name in formats for r in throughput_rows(name, found, on)] + best_rows(found, on)
     return rows + peak_rows(peaks) + [r for name in formats for r in share_rows(name, found, peaks, on)]
 
 
 def _rates(size: str, config: Pretraining, device: str, processes: int, settings: Settings) -> dict:
-    """Samples a second in each round, of ours by precision and of the other at its best thread count."""
+    """Samples a second in each round, of ours by precision, of the other at its best thread count, of JAX."""
     _say(f"training {size}")
     members = MEMBERS_ON_GPU if device == "cuda" else 1
     seeds = [list(range(p * members, (p + 1) * members)) for p in range(processes)]
@@ -186,7 +186,8 @@ def _rates(size: str, config: Pretraining, device: str, processes: int, settings
     found = rates(Architecture(*SIZES[size]), config, device, seeds, threads, *turns)
     best = max(threads, key=lambda count: median(found[count]))
     ours = {name: found[name] for name in precisions(config)}
-    return {**ours, "other": found[best], "threads": best, "processes": processes, "members": members}
+    run = {"threads": best, "processes": processes, "members": members}
+    return {**ours, "other": found[best], JAX: found.get(JAX), **run}
 
 
 def throughput_rows(precision: str, found: dict, on: str = "") -> list[dict]:
@@ -201,6 +202,20 @@ def throughput_rows(precision: str, found: dict, on: str = "") -> list[dict]:
         return [geometric_mean([r[column] for r in rows]) for column in (f"{who}_min", who, f"{who}_max")]
 
     return [*rows, row(f"training{on}, geometric mean, {precision}", mean("ours"), mean("other"), **what)]
+
+
+def best_rows(found: dict, on: str = "") -> list[dict]:
+    """Ours in its faster number format, beside the plain loop and beside JAX, at each size."""
+    rows = []
+    for size, r in found.items():
+        best = max(PRECISIONS, key=lambda name: median(r[name]))
+        others = {"plain loop": r["other"], "JAX": r[JAX]}
+        rows += [
+            row(f"training{on} {size}, beside {who}", r[best], other, unit="samples/s", note=f"ours: {best}")
+            for who, other in others.items()
+            if other
+        ]
+    return rows
 
 
 def _conditions(r: dict) -> str:

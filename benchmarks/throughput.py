@@ -19,7 +19,7 @@ from splithistory.study.grid import SETTINGS
 from splithistory.training import Pretraining, pretrain
 from splithistory.transformer import Architecture
 
-OURS, PLAIN = "ours", "plain"
+OURS, PLAIN, JAX = "ours", "plain", "jax"
 _SPAWN = get_context("spawn")  # a process begins with its own environment and no CUDA state
 _ENDLESS = 10**6  # steps: more than anybody waits for
 # what each of the study's worker processes is started with
@@ -71,13 +71,25 @@ class Gate:
 
 
 def _train(who: str, architecture: Architecture, config: Pretraining, members, device: str, *gate) -> None:
-    """A process: train (our members in one program, or the plain model) whenever the gate is open."""
+    """A process: train (our members in one program, or one model of another) whenever the gate is open."""
     torch.set_num_threads(1)
     gate = Gate(*gate, device)
     if who == OURS:
         pretrain(architecture, config, members, progress=gate, device=device)
-    else:
+    elif who == PLAIN:
         plain_training.train(architecture, config, gate, device)
+    else:
+        _pin(members[0])
+        import jax_training  # only where it trains: the import starts threads
+
+        jax_training.train(architecture, config, gate)
+
+
+def _pin(core: int) -> None:
+    """Keep this process on one core: JAX has no other way to be held to one thread."""
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[core % len(cores)]})
 
 
 class Team:
@@ -140,7 +152,8 @@ def _environment(settings: dict[str, str]):
 
 
 def rates(architecture, config, device: str, seeds, threads, rounds: int, seconds: float) -> dict:
-    """Samples a second in each round: {precision: [...]} of ours, {threads: [...]} of the plain loop.
+    """Samples a second in each round: {precision: [...]} of ours, {threads: [...]} of the plain loop, and
+    on a CPU {"jax": [...]}, as many processes as ours.
 
     seeds: as in Team; threads: counts to try for the plain loop. One more round, the first, is the warm-up.
     """
@@ -151,9 +164,11 @@ def rates(architecture, config, device: str, seeds, threads, rounds: int, second
 
         ours = {name: team(OURS, settings, seeds) for name, settings in precisions(config).items()}
         plain = team(PLAIN, config, [[0]])
-        for each in (*ours.values(), plain):
+        one_a_core = [[p] for p in range(len(seeds))]
+        jitted = {JAX: team(JAX, config, one_a_core)} if device == "cpu" else {}
+        for each in (*ours.values(), plain, *jitted.values()):
             each.wait_until_ready()
-        turns = {name: (each, 1) for name, each in ours.items()} | {n: (plain, n) for n in threads}
+        turns = {name: (each, 1) for name, each in (ours | jitted).items()} | {n: (plain, n) for n in threads}
         found = [
             {name: each.rate(n, seconds) for name, (each, n) in turns.items()} for _ in range(rounds + 1)
         ]
@@ -167,16 +182,16 @@ def forward_flops(architecture: Architecture) -> int:
     """Floating-point operations, two a multiply-add, of a sample's matrix products in our forward pass.
 
     Counts linear layers, attention scores and attended values; the last layer makes keys and values of all
-    T tokens, but everything else for one query. Not counted: the embedding (a look-up, written as a
-    product), and what is done once a batch (folding a norm's gain into the next layer).
+    T tokens, but everything else for one query. Not counted: the embedding and the first layer's queries,
+    keys and values (looked up), and what is done once a batch (folding a norm's gain into the next layer).
     """
     a = architecture
     d, t = a.width, a.context
     attend = 2 * t * d  # scores and values, a query
     after = d * d + 2 * d * a.expansion * d  # output projection and feed-forward, a token
-    layer = t * (3 * d * d + attend + after)
-    last = t * 2 * d * d + d * d + attend + after
-    return 2 * ((a.layers - 1) * layer + last + d * a.n_tokens)
+    layers = (a.layers - 1) * t * (attend + after) + attend + after
+    projections = max(0, a.layers - 2) * t * 3 * d * d + (a.layers > 1) * (2 * t + 1) * d * d
+    return 2 * (layers + projections + d * a.n_tokens)
 
 
 def training_flops(architecture: Architecture) -> int:

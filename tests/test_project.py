@@ -20,7 +20,7 @@ from rattler import MatchSpec
 # From the ground up, a line a floor; rooms of one floor do not know each other. Three wings: the library,
 # the study, the pages; then the command line.
 HOUSE = """
-information
+information products
 recurrence estimators histograms differential statistics engine transformer simulators procedure resampling
 measure
 objectives policies shortcuts blocks data mdp episodes rewards detection
@@ -141,6 +141,16 @@ def test_no_file_is_longer_than_450_lines(module):
 @pytest.mark.parametrize("module", sorted(SOURCES))
 def test_nothing_imports_the_book(module):
     assert not any(name.split(".")[0] == "book" for name in imported(SOURCES[module]))
+
+
+def test_the_table_of_surprises_names_tests_that_are_there():
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "tests/surprises.md").read_text("utf8")))
+    there = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text("utf8"), flags=re.M)
+    }
+    assert len(named) > 30 and named <= there, named - there
 
 
 @pytest.fixture(scope="module")

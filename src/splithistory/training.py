@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from .data import TEST_SEED, Interventions, batch, even_windows, histories, indices, of_seeds, take, windows
 from .engine import Keep, Learner, Log, Loop, Progress, State, Trained, on_own_stream
 from .information import as_goal, check_integer, check_seed, shown
+from .products import in_format
 from .recurrence import POST, Recurrence, classes_of
 from .rewards import PENALISED, check_hidden, impact, with_hidden
 from .transformer import Architecture, Dropout, action_logits, initialise, logits, stream
@@ -242,7 +243,7 @@ def prediction_loss(
 
 def _logits(weights, architecture: Architecture, tokens, dropout, precision: str) -> torch.Tensor:
     """`logits` with matrix products in the precision asked for; handed out in that of the weights."""
-    with torch.autocast(tokens.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+    with in_format(precision, tokens.device.type):
         answer = logits(weights, architecture, tokens, dropout)
     return answer.to(weights["readout.bias"].dtype)
 

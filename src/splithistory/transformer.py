@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from .information import as_array, as_number, check_integer, check_memory
+from .products import attention, linear
 
 _LAYER = "layers.{}."
 
@@ -145,13 +146,8 @@ class Dropout:
 
 def logits(weights: dict, architecture: Architecture, tokens: torch.Tensor, dropout: Dropout | None = None):
     """Next-token logits (E, B, V) of each member for its own histories, tokens (E, B, T)."""
-    a = architecture
-    x = _embedded(weights, a, tokens)  # (E, B·T, D)
-    masks = iter(dropout.masks(_mask_sizes(a, tokens.shape[1]), x.dtype)) if dropout else _no_masks(a)
-    for i in range(a.layers):
-        x = _block(x, _layer(weights, i), a, tokens.shape, masks, last=i == a.layers - 1)
-    # x is now (E, B, D)
-    return _linear(x, weights["readout.weight"], weights["readout.bias"])  # (E, B, V)
+    *_, x = _stream(weights, architecture, tokens, dropout)  # (E, B, D)
+    return linear(x, weights["readout.weight"], weights["readout.bias"])  # (E, B, V)
 
 
 @torch.no_grad()
@@ -189,12 +185,8 @@ def choose(answer: torch.Tensor, temperature: float) -> np.ndarray:
 
 def activations(weights: dict, architecture: Architecture, tokens: torch.Tensor) -> list[torch.Tensor]:
     """What enters each block, (E, B, T, D), and last what leaves them at the last position, (E, B, D)."""
-    a, entering = architecture, []
-    x, masks = _embedded(weights, a, tokens), _no_masks(a)
-    for i in range(a.layers):
-        entering.append(x.view(*tokens.shape, a.width))
-        x = _block(x, _layer(weights, i), a, tokens.shape, masks, last=i == a.layers - 1)
-    return [*entering, x]
+    *entering, left = _stream(weights, architecture, tokens)
+    return [*(x.reshape(*tokens.shape, architecture.width) for x in entering), left]
 
 
 def branches(weights: dict, architecture: Architecture, layer: int, x: torch.Tensor):
@@ -231,16 +223,42 @@ def branches(weights: dict, architecture: Architecture, layer: int, x: torch.Ten
     return attention, feed_forward
 
 
-def _embedded(weights: dict, a: Architecture, tokens: torch.Tensor):
-    """Embedding and position code of each token, (E, B·T, D)."""
+def _stream(weights: dict, a: Architecture, tokens: torch.Tensor, dropout: Dropout | None = None):
+    """The residual stream as it enters each block, (E, B·T, D), and as the last one leaves it, (E, B, D)."""
+    if tokens.shape[2] != a.context:
+        raise ValueError(f"tokens: {tokens.shape[2]} a history, allowed is the context of {a.context}")
+    x, projected = _first(weights, a, tokens)
+    masks = iter(dropout.masks(_mask_sizes(a, tokens.shape[1]), x.dtype) if dropout else _no_masks(a))
+    for i in range(a.layers):
+        yield x
+        layer, last = _layer(weights, i), i == a.layers - 1
+        if i:
+            projected = _project(x, layer, a.context if last else 1)
+        x = _block(x, projected, layer, a, tokens.shape, masks, last=last)
+    yield x
+
+
+def _first(weights: dict, a: Architecture, tokens: torch.Tensor):
+    """What enters the first block, (E, B·T, D), and what `_project` makes of it there, looked up.
+
+    There are only T·V different rows: a token and where it stands.
+    """
     e, b, t = tokens.shape
-    if t != a.context:
-        raise ValueError(f"tokens: {t} a history, allowed is the context of {a.context}")
     embedding = weights["embedding.weight"]  # (E, V, D)
     code = _positions(t, a.width, embedding.device, embedding.dtype)  # (T, D)
-    # (E, B·T, V) @ (E, V, D) -> (E, B·T, D)
-    x = F.one_hot(tokens.long(), a.n_tokens).to(embedding.dtype).reshape(e, b * t, a.n_tokens) @ embedding
-    return (x.view(e, b, t, a.width) + code).reshape(e, b * t, a.width)
+    table = (embedding[:, None] + code[:, None]).flatten(1, 2)  # (E, T·V, D)
+    index = (tokens.long() + _starts(e, t, a.n_tokens, tokens.device)).reshape(e, b * t)
+
+    def look_up(rows):  # (E, T·V, D) -> (E, B·T, D)
+        return F.embedding(index, rows.flatten(0, 1))
+
+    return look_up(table), [look_up(each) for each in _project(table, _layer(weights, 0))]
+
+
+@lru_cache(maxsize=64)
+def _starts(members: int, context: int, n_tokens: int, device: torch.device) -> torch.Tensor:
+    """The first row of each position of each member, (E, 1, T), in a table that holds those of all."""
+    return torch.arange(members * context, device=device).view(members, 1, context) * n_tokens
 
 
 def _layer(weights: dict, i: int) -> dict:
@@ -250,7 +268,7 @@ def _layer(weights: dict, i: int) -> dict:
 
 
 def _no_masks(a: Architecture):
-    return iter([None] * 3 * a.layers)
+    return [None] * 3 * a.layers
 
 
 def _mask_sizes(a: Architecture, batch: int) -> list[tuple[int, int]]:
@@ -262,55 +280,41 @@ def _mask_sizes(a: Architecture, batch: int) -> list[tuple[int, int]]:
     return sizes
 
 
-def _block(x, layer, a: Architecture, shape, masks, *, last: bool):
-    """One pre-norm block: (E, B·T, D) -> the same, or (E, B, D) for the last, which answers one query."""
+def _block(x, projected, layer, a: Architecture, shape, masks, *, last: bool):
+    """One pre-norm block: (E, B·T, D) -> the same, or (E, B, D) for the last, which answers one query.
+
+    projected: queries, keys and values, (E, B·T, D) each, the queries of the last (E, B, D) or all.
+    """
     e, b, t = shape
-    normed = _normalise(x, layer, "norm1", "self_attn.in_proj_weight", "self_attn.in_proj_bias")
-    attended = _attention(normed, layer, a, shape, last=last)  # (E, B·Q, D)
-    if last:
-        x = x.view(e, b, t, a.width)[:, :, -1]  # (E, B, D): only what is read out
-    x = _residual(x, attended, next(masks))  # (E, B·Q, D)
-    hidden = torch.relu(
-        _linear(*_normalise(x, layer, "norm2", "linear1.weight", "linear1.bias"))
-    )  # (E, B·Q, F)
+    by_head = [y.reshape(e * b, -1, a.heads, a.width // a.heads).transpose(1, 2) for y in projected]
+    query, key, value = by_head  # (E·B, H, T, D/H)
+    if last:  # only what is read out
+        query, x = query[:, :, -1:], x.reshape(e, b, t, a.width)[:, :, -1]
+    attended = attention(query, key, value).transpose(1, 2).reshape(x.shape)  # (E, B·Q, D)
+    attended = linear(attended, layer["self_attn.out_proj.weight"], layer["self_attn.out_proj.bias"])
+    x = _residual(x, attended, next(masks))
+    hidden = torch.relu(linear(*_normalise(x, layer, "norm2", "linear1.weight", "linear1.bias")))
     mask = next(masks)
-    hidden = hidden if mask is None else hidden * mask
-    return _residual(x, _linear(hidden, layer["linear2.weight"], layer["linear2.bias"]), next(masks))
+    hidden = hidden if mask is None else hidden * mask  # (E, B·Q, F)
+    return _residual(x, linear(hidden, layer["linear2.weight"], layer["linear2.bias"]), next(masks))
 
 
-def _attention(normed, layer, a: Architecture, shape, *, last: bool):
-    """What attention adds, (E, B·Q, D); normed: (E, B·T, D) with the projection to come, of `_normalise`."""
-    e, b, t = shape
-    x, weight, bias = normed  # (E, B·T, D), (E, 3D, D), (E, 3D)
-    d, h = a.width, a.heads
-
-    def heads(y, length):  # (E, B·length, D) -> (E·B, H, length, D/H)
-        return y.reshape(e * b, length, h, d // h).transpose(1, 2)
-
-    if last:
-        query = _linear(x.view(e, b, t, d)[:, :, -1], weight[:, :d], bias[:, :d])  # (E, B, D)
-        key, value = _linear(x, weight[:, d:], bias[:, d:]).chunk(2, -1)  # each (E, B·T, D)
-        length = 1
-    else:
-        query, key, value = _linear(x, weight, bias).chunk(3, -1)  # each (E, B·T, D)
-        length = t
-    scores = heads(query * (d // h) ** -0.5, length) @ heads(key, t).transpose(-1, -2)  # (E·B, H, Q, T)
-    out = torch.softmax(scores, -1) @ heads(value, t)  # (E·B, H, Q, D/H)
-    out = out.transpose(1, 2).reshape(e, b * length, d)  # (E, B·Q, D)
-    return _linear(out, layer["self_attn.out_proj.weight"], layer["self_attn.out_proj.bias"])
+def _project(x, layer, every: int = 1):
+    """Queries of each `every`-th row of x (E, N, D), keys and values of all, of width D each."""
+    y, weight, bias = _normalise(x, layer, "norm1", "self_attn.in_proj_weight", "self_attn.in_proj_bias")
+    if every == 1:
+        return linear(y, weight, bias).chunk(3, -1)
+    d = x.shape[-1]
+    query = linear(y[:, every - 1 :: every], weight[:, :d], bias[:, :d])
+    return query, *linear(y, weight[:, d:], bias[:, d:]).chunk(2, -1)
 
 
 def _normalise(x, layer, norm: str, weight: str, bias: str):
     """Layer norm before a projection to O outputs, its gain and shift folded into the (small) projection."""
     gain, shift = layer[norm + ".weight"], layer[norm + ".bias"]  # (E, D)
     folded = layer[weight] * gain[:, None]  # (E, O, D)
-    offset = layer[bias] + (layer[weight] @ shift[..., None]).squeeze(-1)  # (E, O)
+    offset = layer[bias] + (layer[weight] * shift[:, None]).sum(-1)  # (E, O)
     return F.layer_norm(x, x.shape[-1:]), folded, offset
-
-
-def _linear(x, weight, bias):
-    """(E, N, D) to (E, N, O), by weight (E, O, D) and bias (E, O)."""
-    return torch.baddbmm(bias[:, None], x, weight.transpose(1, 2))
 
 
 def _residual(x, branch, mask):
