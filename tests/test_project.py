@@ -36,9 +36,12 @@ study.profiles
 study.publishing study.selfreports
 study.suspects
 study
-pages.tables pages.gluing pages.kernels pages.previews
+pages.tables pages.gluing pages.previews
+pages.figures pages.findings
+pages.warm
+pages.kernels
 pages.notebooks
-pages.agents pages.figures pages.findings pages.chapters pages.exact pages.plotted pages.machine
+pages.agents pages.chapters pages.exact pages.plotted pages.machine
 pages.rendering pages.promises
 pages.comparison
 pages.book pages.printing pages.sweeps pages.validation

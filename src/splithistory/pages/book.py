@@ -129,7 +129,8 @@ def _executed(
     trains = any(values.get("fresh") for values in plan.values())
     alone, beside = (list(plan)[:trains], list(plan)[trains:])
     yield from map(timed, alone)
-    with ThreadPoolExecutor(_cores()) as pool, _environment({"OMP_NUM_THREADS": 1}):
+    one_thread = _environment({"OMP_NUM_THREADS": 1})
+    with one_thread, kernels.forked(), ThreadPoolExecutor(_cores()) as pool:
         try:
             yield from pool.map(timed, beside)
         except BaseException:  # an interrupt too

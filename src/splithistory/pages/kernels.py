@@ -7,15 +7,19 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
+
+from .warm import CAN_FORK, Warm
 
 # What a shell, a terminal or a start-up file says of Matplotlib, IPython, Jupyter, Python or a language.
 _OF_THE_USER = (
@@ -29,6 +33,7 @@ _QUIET = "get_config().Application.log_level = 50\n"  # what a kernel says of it
 
 _running: set[asyncio.Task] = set()
 _register = threading.Lock()
+_warm: list[Warm] = []  # the process that kernels are forked from, if there is one
 
 
 def environment() -> dict[str, str]:
@@ -69,6 +74,31 @@ class _Kernel(AsyncKernelManager):
     def kernel_spec(self) -> KernelSpec:
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         return KernelSpec(argv=command, display_name="Python 3", language="python")
+
+    async def _async_launch_kernel(self, kernel_cmd: list[str], **settings: Any) -> None:
+        if not _warm:
+            return await super()._async_launch_kernel(kernel_cmd, **settings)
+        # after the interpreter, -m and the module
+        process = _warm[-1].start(kernel_cmd[3:], settings["env"], settings.get("cwd", "."))
+        provisioner: Any = self.provisioner
+        provisioner.process, provisioner.pid, provisioner.pgid = process, process.pid, process.pid
+        self._reconcile_connection_info(provisioner.connection_info)
+
+    _launch_kernel = _async_launch_kernel
+
+
+@contextmanager
+def forked() -> Iterator[None]:
+    """Let kernels that start in the context share what is slow to import, where a process can be forked."""
+    if not CAN_FORK:
+        yield
+        return
+    with Warm(environment()) as process:
+        _warm.append(process)
+        try:
+            yield
+        finally:
+            _warm.remove(process)
 
 
 def execute(
