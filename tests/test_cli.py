@@ -229,11 +229,17 @@ def test_what_cannot_be_is_refused_whatever_is_done_with_it(
 
 
 @pytest.mark.parametrize("given", ["--profile=--", "--store=--", "--sizes=--", "--device=--", "--store="])
-def test_an_option_without_a_value_is_one_line(given, capsys):
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["study", "--profile", "smoke", given])
-    err = capsys.readouterr().err
-    assert stop.value.code == 2 and err.count("\n") == 1 and given.partition("=")[0] in err
+def test_an_option_without_a_value_is_one_line(given, capsys, monkeypatch):
+    monkeypatch.setattr(study, "run", lambda *_, **__: pytest.fail("trains"))
+    if given == "--store=--" and sys.version_info >= (3, 13):
+        pytest.skip("this Python takes -- for a value, and a folder may have that name")
+    try:
+        status = cli.main(["study", "--profile", "smoke", given, "--dry-run"])
+    except SystemExit as stop:
+        status = stop.code
+    out, err = capsys.readouterr()
+    assert status == 2 and not out
+    assert err.count("\n") == 1 and given.partition("=")[0].removeprefix("--") in err
 
 
 @pytest.mark.parametrize("given", ["a\x1b[31mb\x07", "x" * 5000, "a\nb\u2028c", "\udcff"])

@@ -252,6 +252,7 @@ class Log:
         self.evaluate = evaluate
         self.due = {round(total * (i + 1) / rows) for i in range(rows)}
         self.untrained: tuple[str, ...] = ()  # losses that may grow without end, and training be sound
+        self.passing: tuple[str, ...] = ()  # losses that may grow for a while, if they come back by the end
         self.waiting: list[tuple[int, Values]] = []
         self.seen: dict[str, list[np.ndarray]] = {}  # since the last row
         self.rows: list[dict[str, np.ndarray]] = []
@@ -283,7 +284,8 @@ class Log:
     def _checked(self, step: int, what: str, value) -> np.ndarray:
         """The value as an array (E,); raises Diverged at the first loss that is NaN or too large."""
         values = _array(value)
-        limit = np.inf if what in self.untrained else _EXPLODED
+        grows = what in self.untrained or (what in self.passing and step < self.total)
+        limit = np.inf if grows else _EXPLODED
         bad = ~(np.abs(values) < limit) & what.endswith("loss")
         if bad.any():
             e = int(bad.argmax())

@@ -192,7 +192,7 @@ def reinforce(
     batches since the last row, dropout on; success is on the declared goal), impact if it is penalised (nats,
     likewise), maintenance_loss (unless there is none), success_greedy and
     wrong_parity_greedy (temperature 0, held-out histories), even_loss and even_accuracy (held-out windows).
-    Raises Diverged.
+    Raises Diverged, for a loss that is maintained only if it does not come back by the end.
     """
     _check_seeds(seeds)
     if len(weights["readout.bias"]) != len(seeds):
@@ -221,6 +221,7 @@ def reinforce(
     held_out_row = lambda: scene.evaluate(learner.weights())  # noqa: E731
     log = Log(config.updates, config.evaluations, names, "reinforcement", progress, held_out_row)
     log.untrained = ("even_loss",) if config.maintenance == "none" else ()
+    log.passing = ("even_loss", "maintenance_loss")  # weak maintenance may lose prediction and regain it
     falling = tuple(learners) if config.maintenance_falls else ("adam",)
     loop = Loop(config.updates, config.warmup, update, learners, scene.streams, log, falling)
     return loop.run(state, keep)
