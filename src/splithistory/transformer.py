@@ -134,7 +134,8 @@ class Dropout:
         # four 16-bit draws a 64-bit word: the rate is resolved to 2^-16
         raw = torch.stack([self._words(words, g) for g in self.generators]).view(torch.int16)
         threshold = round(self.rate * 2**16) - 2**15
-        flat = (raw >= threshold).to(dtype).mul_(1 / (1 - self.rate))
+        # compared as floats: that is vectorised, making floats of booleans is not
+        flat = raw.to(dtype).ge_(threshold).mul_(1 / (1 - self.rate))
         parts = flat[:, : sum(counts)].split(counts, dim=1)
         return [part.reshape(-1, *size) for part, size in zip(parts, sizes, strict=True)]
 
@@ -247,12 +248,10 @@ def _first(weights: dict, a: Architecture, tokens: torch.Tensor):
     embedding = weights["embedding.weight"]  # (E, V, D)
     code = _positions(t, a.width, embedding.device, embedding.dtype)  # (T, D)
     table = (embedding[:, None] + code[:, None]).flatten(1, 2)  # (E, T·V, D)
-    index = (tokens.long() + _starts(e, t, a.n_tokens, tokens.device)).reshape(e, b * t)
-
-    def look_up(rows):  # (E, T·V, D) -> (E, B·T, D)
-        return F.embedding(index, rows.flatten(0, 1))
-
-    return look_up(table), [look_up(each) for each in _project(table, _layer(weights, 0))]
+    rows = torch.cat([table, *_project(table, _layer(weights, 0))], -1).to(table)  # (E, T·V, 4D)
+    index = tokens.long() + _starts(e, t, a.n_tokens, tokens.device)
+    x, *projected = F.embedding(index.reshape(e, b * t), rows.flatten(0, 1)).chunk(4, -1)
+    return x, projected
 
 
 @lru_cache(maxsize=64)
