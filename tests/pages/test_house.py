@@ -2,6 +2,7 @@
 
 import ast
 import re
+import symtable
 from statistics import median
 
 import pytest
@@ -97,6 +98,34 @@ def test_a_chapter_is_prose_with_short_cells(chapter):
 def test_a_chapter_has_tables_and_figures_of_the_house(chapter):
     code = [cell.source for cell in chapters.load(chapter, ROOT).cells if cell.cell_type == "code"]
     assert any("figures.use_house_style()" in source for source in code)
+
+
+def named(source: str) -> set[str]:
+    """Names that a cell sets, imports or defines; not those of a function or comprehension in it."""
+    symbols = symtable.symtable(source, "cell", "exec").get_symbols()
+    return {symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()}
+
+
+def overwritten(notebook) -> set[str]:
+    """Parameters that a later cell sets anew, so that what is given would not be what is used."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    given = tagged(code, {"parameters"})
+    later = set().union(*(named(cell.source) for cell in code if cell not in given))
+    return later & set().union(*(named(cell.source) for cell in given))
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_no_later_cell_sets_a_parameter(chapter):
+    assert overwritten(chapters.load(chapter, ROOT)) == set()
+
+
+@pytest.mark.parametrize(
+    "source", ["n = 2", "for n in x: pass", "import numpy as n", "def n(): pass", "with x as n: pass"]
+)
+def test_a_parameter_that_is_set_again_is_noticed(source):
+    again = page((["parameters"], "n = 1  # so many"), ([], source))
+    assert overwritten(again) == {"n"}
+    assert overwritten(page((["parameters"], "n = 1"), ([], "y = [n for n in x]\ndef f(n): n = 2"))) == set()
 
 
 def page(*cells):

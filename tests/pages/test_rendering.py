@@ -25,7 +25,10 @@ PAGE = """<!DOCTYPE html><html><head><title>Impact</title>
 <details><summary aria-label="Toggle">Show code</summary></details>
 <table><thead><tr><th></th><th>Op</th></tr></thead><tbody><tr><th>18k</th><td>0.1</td></tr></tbody></table>
 <div role="list"><div role="doc-biblioentry">A book</div></div>
-<figure><img alt="A &lt; B" src="../_images/a.svg"/>
+<div class="cell"><details><div class="cell_input"><pre>x = 1</pre></div></details></div>
+<div class="cell"><details><div class="cell_input">
+<pre>figures.<span>keep</span>(drawn(), "fig-falls")</pre></div></details></div>
+<figure id="fig-falls"><img alt="A &lt; B" src="../_images/a.svg"/>
 <figcaption><p>It falls.</p></figcaption></figure></section></article>
 <footer><p class="copyright">2026</p></footer></body></html>"""
 
@@ -93,6 +96,13 @@ def test_nothing_is_named_by_other_words_than_it_shows_and_no_header_is_empty(pa
     assert not page.select("summary[aria-label]") and not [t for t in page.select("th") if not t.text]
     assert page.select_one("thead td") is not None and page.select_one("table").parent["class"] == ["scrolls"]
     assert page.select_one("[role=list] > [role=listitem]").text == "A book"
+
+
+def test_a_figure_leads_to_its_drawing_and_to_the_cell_that_made_it(page):
+    drawing, code = page.select("figcaption a.source")
+    assert (drawing.text, drawing["href"]) == ("SVG", "../_images/a.svg")
+    assert (code.text, code["href"]) == ("code", "#cell-fig-falls")
+    assert "fig-falls" in page.select_one("#cell-fig-falls").text
 
 
 def test_a_figure_stands_in_the_page_with_its_words_and_its_name(page):

@@ -184,8 +184,21 @@ def _figures(soup: BeautifulSoup, path: Path) -> dict[str, str]:
         link = soup.new_tag("a", attrs={"class": "source", "href": str(image["src"])}, string="SVG")
         for caption in figure.select("figcaption p:last-of-type"):
             caption.append(link)
+            if cell := _cell_of(soup, str(figure.get("id", ""))):
+                to_cell = {"class": "source", "href": f"#{cell}"}
+                caption.append(soup.new_tag("a", attrs=to_cell, string="code"))
         image.replace_with(box)
     return drawings
+
+
+def _cell_of(soup: BeautifulSoup, figure: str) -> str:
+    """The identifier of the cell that keeps a figure, given to it here; "" if the page does not show it."""
+    for cell in soup.select("div.cell") if figure else ():
+        code = cell.select_one(".cell_input pre")
+        if code and re.search(rf"""keep\([^"']*["']{re.escape(figure)}["']""", code.get_text()):
+            cell["id"] = cell.get("id") or f"cell-{figure}"
+            return str(cell["id"])
+    return ""
 
 
 LEAST_TICK = 9.2  # pixels; on a phone, figures scroll rather than show smaller numbers
