@@ -52,6 +52,12 @@ def test_what_one_kernel_does_no_other_sees(warm, tmp_path):
     assert found == "10.0 None False"
 
 
+def test_a_figure_that_a_cell_shows_is_its_output(warm, tmp_path):
+    cell = nbformat.v4.new_code_cell("import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.show()")
+    kernels.execute(nbformat.v4.new_notebook(cells=[cell]), tmp_path)
+    assert "image/png" in cell.outputs[-1].data
+
+
 def test_variables_of_the_moment_reach_the_kernel(warm, tmp_path, monkeypatch):
     monkeypatch.setenv("SPLITHISTORY_DEVICE", "cpu")
     assert executed("import os; print(os.environ['SPLITHISTORY_DEVICE'])", tmp_path) == "cpu"

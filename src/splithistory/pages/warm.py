@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+INLINE = "module://matplotlib_inline.backend_inline"
 CAN_FORK = sys.platform == "linux"  # elsewhere libraries may have threads by then, or there is no fork
 
 
@@ -56,6 +57,7 @@ class Warm:
 
     def __init__(self, environment: Mapping[str, str]):
         command = [sys.executable, "-P", "-m", __name__]
+        environment = {**environment, "MPLBACKEND": INLINE}  # as kernels have it, before pyplot is imported
         self.process = subprocess.Popen(
             command,
             env=environment,
