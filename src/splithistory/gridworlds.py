@@ -69,7 +69,8 @@ class CoinWorld:
         cells = np.tile(np.arange(self.size**2), len(self.coins))
         others = np.isin(cells, (0, self.size**2 - self.size, self.size**2 - 1))
         outcome = np.select([self.on(COIN), self.on(CORNER), others], (0, 1, 2), 3)
-        full = [sparse.block_diag([sparse.coo_array(matrix)] * len(self.coins), format="csr") for matrix in one]
+        copies = [[sparse.coo_array(matrix)] * len(self.coins) for matrix in one]
+        full = [sparse.block_diag(matrices, format="csr") for matrices in copies]
         return MDP(full, np.full(n, 1 / n), outcome, horizon=self.horizon)
 
     def seen(self, kind: str = "coordinates") -> np.ndarray:
