@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -103,14 +105,26 @@ def test_without_the_process_there_is_an_error_of_one_line_and_afterwards_kernel
     assert not alive(process.pid)
 
 
-def test_the_process_ends_with_the_one_that_began_it():
-    read, write = os.pipe()
-    if not (child := os.fork()):
-        try:
-            context = kernels.forked()
-            context.__enter__()
-            os.write(write, str(kernels._warm[-1].process.pid).encode())
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-    assert not alive(int(os.read(read, 20)), seconds=60)
+BEGINS = """
+import sys
+from pathlib import Path
+import nbformat
+from splithistory.pages import kernels
+code = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)"
+with kernels.forked():
+    print(kernels._warm[-1].process.pid, flush=True)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    kernels.execute(notebook, Path(sys.argv[1]))
+"""
+
+
+def test_the_process_and_its_kernels_end_with_the_one_that_began_them_however_that_ends(tmp_path):
+    command = [sys.executable, "-c", BEGINS, tmp_path]
+    began = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process, pid = int(began.stdout.readline()), tmp_path / "pid"
+    while not pid.exists() or not pid.read_text():
+        assert began.poll() is None
+        time.sleep(0.05)
+    began.kill()
+    began.communicate()
+    assert not alive(process, seconds=20) and not alive(int(pid.read_text()), seconds=20)
