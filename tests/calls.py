@@ -1,7 +1,12 @@
 """Public functions with good arguments, by name: what `test_hostile` spoils one argument at a time."""
 
+from functools import partial
+
+import gymnasium
 import numpy as np
+import pandas as pd
 import torch
+from calls_of_models import CALLS as OF_MODELS
 
 from splithistory import (
     Recurrence,
@@ -29,6 +34,7 @@ from splithistory import (
     statistics,
     training,
     transformer,
+    trends,
     worlds,
 )
 from splithistory import episodes as split
@@ -47,6 +53,8 @@ STAY, MOVE = [[0.7, 0.3], [0.3, 0.7]], [[0.3, 0.7], [0.7, 0.3]]  # of two rooms
 ROOMS = mdp.MDP([STAY, MOVE], [0.5, 0.5], [0, 1], horizon=3)
 ROOM_POLICY = [[0.8, 0.2], [0.4, 0.6]]
 IN_ROOMS = mdp.split_mdp(ROOMS, ROOM_POLICY, n_sequences=20, seed=0)
+LAKE = gymnasium.make("FrozenLake-v1")
+GRID = worlds.grid(2, horizon=3)
 COIN = gridworlds.CoinWorld((1, 3), size=2, horizon=2)
 EPISODES = split.SplitEpisodes([0, 1, 1], [[0, 1, 0], [1, 1, 0]], 2)
 TABLES = [COUNTS, [[1, 2], [3, 4]], [[4, 1], [1, 4]]]
@@ -119,14 +127,13 @@ CALLS = {
     statistics.standard_error: {"values": [0.1, 0.2, 0.4]},
     statistics.told: {"interval": (0.3, 0.1), "number": 0.1},
     statistics.t_test: {"values": [0.1, 0.2, 0.4], "above": 0.1},
-    statistics.page: {"values": [[1.0, 2.0, 3.0], [0.5, 3.0, 2.0]]},
     statistics.f_test: {"values": [[1.0, 2.0], [0.5, 3.0], [1.0, 1.5]]},
     statistics.auc: {"right": [0.1, 0.9], "wrong": [0.3, 0.2]},
     statistics.redrawn: {"values": [0.1, 0.2, 0.4], "axes": 1, "resamples": 20, "seed": 0},
     statistics.percentiles: {"draws": [0.1, 0.2, 0.4], "level": 0.9},
     statistics.detectable: {"half": 0.1, "n": 5, "level": 0.95, "power": 0.8},
-    statistics.crossing: {"levels": [0.0, 1.0, 2.0], "values": [[-1.0, -0.5], [0.5, -0.1], [1.0, 1.0]]},
-    statistics.power_law_exponent: {"x": [1.0, 2.0, 4.0], "y": [2.0, 8.0, 31.0]},
+    trends.crossing: {"levels": [0.0, 1.0, 2.0], "values": [[-1.0, -0.5], [0.5, -0.1], [1.0, 1.0]]},
+    trends.power_law_exponent: {"x": [1.0, 2.0, 4.0], "y": [2.0, 8.0, 31.0]},
     measure.Futures: {
         "action_probs": [0.5, 0.5],
         "outcome_probs": PROBS,
@@ -311,15 +318,102 @@ CALLS = {
         "n_episodes": 3,
         "seed": 0,
     },
+    EPISODES.corrected: {"quantity": "op"},
+    estimators.kl_interval: {
+        "rates": lambda rows: (np.clip(rows[..., 0], 0.1, 0.9), np.full(rows.shape[:-1], 0.4)),
+        "samples": [0.1, 0.5, 0.3],
+        "level": 0.9,
+        "n_resamples": 20,
+        "seed": 0,
+    },
+    differential.from_function: {
+        "agent": lambda p: p**2,
+        "environment": lambda a, p: a + p,
+        "point": [0.1, 0.2],
+    },
+    calibration.known: {"world": WORLD},
+    calibration.expansion: {
+        "function": lambda shares: shares.sum(0),
+        "truth": MEASURED,
+        "names": ("left", "right"),
+    },
+    COIN.on: {"place": 0},
+    COIN.seen: {"kind": "cells"},
+    COIN.mdp: {},
+    gridworlds.best_reward: {"world": COIN},
+    gridworlds.blind_walk: {"world": COIN},
+    gridworlds.lead: {"futures": measure.Futures([1.0], [0.4, 0.3, 0.2, 0.1], [[0.25] * 4])},
+    gridworlds.learn: {
+        "worlds": [COIN],
+        "tests": [COIN],
+        "seeds": [0],
+        "how": gridworlds.Learning(hidden=4, updates=2),
+        "at": [1],
+    },
+    ROOMS.dense: {},
+    mdp.from_gymnasium: {"env": LAKE, "outcome": np.arange(16), "horizon": 5},
+    mdp.expected_reward: {"env": LAKE},
+    FUTURES.counterfactual_success: {"goal": (0,)},
+    FUTURES.mixed: {},
+    objectives.guesses: {"futures": FUTURES},
+    objectives.simple_names: {"futures": FUTURES},
+    objectives.without_list: {"measured": MEASURED, "other": MEASURED, "goal": (0,), "by": "imp"},
+    policies.given_history: {"measured": MEASURED},
+    statistics.page: {"values": [[1.0, 2.0, 3.0], [0.5, 3.0, 2.0]], "falling": True},
+    policies.undone: {"undoes": True},
+    policies.two_rooms: {"moves": True},
+    policies.steered: {"world": WORLD, "goal": (0, 4), "success": 0.6},
+    policies.pictures: {
+        "goal": (0, 1),
+        "n_outcomes": 4,
+        "success": 0.7,
+        "leaning": [0.5, 0.5],
+        "reaching": [0.1, 0.9],
+    },
+    planning.as_discount: {"discount": 0.5},
+    WORLD.class_shares: {},
+    WORLD.independent_shares: {},
+    WORLD.marginals: {},
+    WORLD.ceilings: {"goals": {"one": (0, 4)}},
+    simulators.random_actions: {"space": LAKE.action_space, "seed": 0},
+    worlds.frozen_lake: {"make": gymnasium.make, "horizon": 5, "noise": 0.1},
+    worlds.cliff_walking: {"make": gymnasium.make, "horizon": 5, "noise": 0.1},
+    worlds.taxi: {"make": gymnasium.make, "horizon": 2, "noise": 0.1},
+    worlds.plain: {"world": GRID, "epsilon": 0.2},
+    worlds.by_horizon: {"make": partial(worlds.grid, 2), "horizons": [2], "n_sequences": 9, "seed": 0},
+    worlds.measured: {
+        "world": GRID,
+        "policy": np.full((4, 4), 0.25),
+        "empowered": np.zeros(4),
+        "n_sequences": 9,
+        "seed": 0,
+        "rounds": 5,
+    },
     simulators.Binned: {"number": lambda seen, info: 0.5, "edges": [0.1, 0.2]},
     simulators.seeds: {"seed": 0},
-}
+} | OF_MODELS
+GIVEN_ON = {"clusters", "left_out", "world", "worlds", "tests"}  # to a user's function, or made by ours
+# What is not asked, and why: the inside of training, of resampling and of simulation, which is handed what
+# other rooms have looked at, millions of times; the gates themselves; a class that only such rooms make.
+INSIDE = """
+engine products blocks resampling rewards information.as_ information.check_ information.to_numpy
+information.shown information.is_listed information.not_negative information.Tilted data.windows
+data.even_windows data.histories data.of_seeds data.indices data.batch data.take data.data_seed
+transformer.stream transformer.logits transformer.Architecture.shapes transformer.Dropout
+transformer.activations transformer.branches transformer.check_weights training.prediction_loss
+training.evaluate recurrence.drawn recurrence.classes_of procedure.draw mdp.MDP.step mdp.MDP.following
+mdp.SplitMDP measure.Measured measure.Futures.of_tables measure.Futures.unvalidated
+measure.Futures.reweighted neighbours.Directedness planning.kernel simulators.Episode simulators.Simulator
+simulators.replays calibration.quantities calibration.Expansion calibration.exact_errors calibration.errors
+calibration.misses worlds.World worlds.known worlds.policies worlds.rank_correlations
+""".split()
 
 
 def spoiled(call, name: str) -> bool:
-    """Whether an argument is asked: those that take numbers, not those that take functions or worlds."""
+    """Whether an argument is asked: numbers, names and tables, but no functions, worlds and what they get."""
     good = CALLS[call][name]
-    return isinstance(good, int | float | list | tuple | np.ndarray | torch.Tensor)
+    kinds = int | float | str | list | tuple | np.ndarray | torch.Tensor | pd.DataFrame
+    return isinstance(good, kinds) and name not in GIVEN_ON
 
 
 CASES = [(call, name) for call, good in CALLS.items() for name in good if spoiled(call, name)]

@@ -72,6 +72,7 @@ def gpu(monkeypatch):
         monkeypatch.setattr(torch.cuda, name, here)
     monkeypatch.setattr(torch.cuda, "Stream", object)
     monkeypatch.setattr(engine, "on_gpu", lambda device: True)
+    monkeypatch.setattr(engine, "devices", lambda: ["cpu", "cuda"])
     monkeypatch.setattr(engine, "record", tape.record)
     return tape
 

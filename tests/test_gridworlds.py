@@ -43,7 +43,7 @@ def test_the_coin_stays_and_comes_before_the_corner():
         [0, 25],
         [24, 37],
     ]
-    with pytest.raises(ValueError, match="kind: given 'pixels', allowed are 'coordinates' and 'cells'"):
+    with pytest.raises(ValueError, match="kind: given 'pixels', allowed are coordinates, cells"):
         world.seen("pixels")
 
 

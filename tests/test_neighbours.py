@@ -247,7 +247,7 @@ def test_too_many_sequences_or_no_seed_is_one_line():
         ValueError, match=r"horizon: [\d,]+ sequences, allowed for method='exact' are at most"
     ):
         plasticity(world, random_policy(world, 0), method="exact")
-    with pytest.raises(ValueError, match="method: given 'guess', allowed are 'sampled' and 'exact'"):
+    with pytest.raises(ValueError, match="method: given 'guess', allowed are sampled, exact"):
         plasticity(world, random_policy(world, 0), method="guess")
     with pytest.raises(ValueError, match="seed: given None"):
         plasticity(world, random_policy(world, 0))

@@ -22,8 +22,8 @@ from rattler import MatchSpec
 HOUSE = """
 information products
 recurrence estimators histograms differential statistics engine transformer simulators procedure resampling
-measure
-objectives policies shortcuts blocks data mdp episodes rewards detection
+measure trends
+objectives crossing policies shortcuts blocks data mdp episodes rewards detection
 calibration planning
 training neighbours gridworlds
 worlds

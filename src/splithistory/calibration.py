@@ -14,7 +14,18 @@ import torch
 from scipy.special import ndtr
 
 from .estimators import bias_corrected, success_interval
-from .information import as_measured, as_tables, check_integer, check_memory, check_seed, imp_min, implied_op
+from .information import (
+    as_measured,
+    as_names,
+    as_table,
+    as_tables,
+    check_integer,
+    check_memory,
+    check_seed,
+    imp_min,
+    implied_op,
+    shown,
+)
 from .measure import Futures, SplitHistory
 from .policies import always, maximum_entropy
 
@@ -60,10 +71,12 @@ class Expansion(NamedTuple):
 
 def expansion(function: Callable, truth: SplitHistory, names=QUANTITIES) -> dict[str, Expansion]:
     """The errors of a function of the shares, torch (M, A) -> (Q,), by the name of each of its values."""
-    shares = torch.tensor(truth.counts / truth.counts.sum())
+    names, shares = as_names(names, "names"), torch.tensor(truth.counts / truth.counts.sum())
     flat, size = shares.ravel(), shares.numel()
     g = torch.func.jacrev(function)(shares).reshape(-1, size)
     h = torch.func.jacrev(torch.func.jacrev(function))(shares).reshape(-1, size, size)
+    if len(g) != len(names):
+        raise ValueError(f"names: given {shown(names)}, allowed are {len(g)}, one a value of the function")
     sigma = torch.diag(flat) - torch.outer(flat, flat)
     h_sigma = h @ sigma
     first = torch.einsum("qi,ij,qj->q", g, sigma, g).clamp(min=0)
@@ -138,6 +151,7 @@ def sampled_errors(trials: Table) -> Table:
 
     share: of the runs, those in which the quantity is finite; the others do not enter.
     """
+    as_table(trials, "mean", "sd", "truth", "finite", "runs")
     error = _NORMAL * trials["sd"] / np.sqrt(trials["finite"])
     ends = {"bias_error": error, "sd_error": error / np.sqrt(2)}
     bias, share = trials["mean"] - trials["truth"], trials["finite"] / trials["runs"]
@@ -151,6 +165,9 @@ def explained(coverage: Table, theory: Mapping[float, Mapping[str, Expansion]]) 
     width over that of a normal interval of the true sd, and as theory has it; by_width: what normal values
     would be covered by that width.
     """
+    as_table(coverage, "strength", "quantity", "n", "repetitions", "covered", "width", "sd")
+    if not isinstance(theory, Mapping) or not set(coverage["strength"]) <= set(theory):
+        raise ValueError(f"theory: given {shown(theory)}, allowed is {{strength: expansions}} for each")
     trials, covered = coverage["repetitions"], coverage["covered"]
     low, high = success_interval((covered * trials).round().astype(int), trials)
     certain = (coverage["sd"] < 1e-9) & (covered == 1)

@@ -11,7 +11,11 @@ import numpy as np
 import torch
 
 from .engine import on_gpu
-from .information import check_integer
+from .information import (
+    as_number,
+    check_flag,
+    check_integer,
+)
 from .recurrence import POST, Recurrence, drawn
 from .transformer import stream
 
@@ -26,6 +30,10 @@ class Interventions:
 
     rate: float = 0.0
     consequence: bool = True
+
+    def __post_init__(self):
+        as_number(self.rate, "rate", 0, 1)
+        check_flag("consequence", self.consequence)
 
 
 NONE = Interventions()

@@ -87,7 +87,7 @@ def from_function(agent, environment, point) -> tuple[np.ndarray, np.ndarray]:
         warnings.simplefilter("ignore", DeprecationWarning)
         j_g = jacobian(lambda p: environment(action.detach(), p))(point)
         j_h = jacobian(lambda p: environment(agent(p), p))(point)
-    return j_g.detach().numpy(), j_h.detach().numpy()
+    return as_array(j_g, "agent, environment: ∂F/∂P"), as_array(j_h, "agent, environment: dF/dP")
 
 
 def _factors(j_g, j_h, noise_floor: float):

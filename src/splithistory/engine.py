@@ -15,6 +15,8 @@ from functools import wraps
 import numpy as np
 import torch
 
+from .information import shown
+
 _EXPLODED = 50.0  # nats; guessing costs ln 16 = 2.8
 _DRAIN = 10  # updates whose losses wait on the device before they are looked at
 _WARM_UP = 3  # updates that CUDA wants to see before it records one
@@ -58,6 +60,17 @@ def devices() -> list[str]:
     return ["cpu"] + ["cuda"] * torch.cuda.is_available()
 
 
+def check_device(device) -> None:
+    """ValueError unless models can be trained there."""
+    try:
+        kind = torch.device(device).type
+    except (TypeError, RuntimeError):
+        kind = None
+    if kind not in devices():
+        allowed = f"allowed on this machine: {', '.join(devices())}"
+        raise ValueError(f"device: given {shown(device)}, {allowed}")
+
+
 def on_own_stream(train: Callable) -> Callable:
     """Make a function with a keyword `device` work on a stream of its own there, if it is a GPU.
 
@@ -67,6 +80,7 @@ def on_own_stream(train: Callable) -> Callable:
 
     @wraps(train)
     def streamed(*args, device="cpu", **settings):
+        check_device(device)
         if not on_gpu(device):
             return train(*args, device=device, **settings)
         with torch.cuda.device(device):
@@ -88,7 +102,6 @@ class Learner:
 
     def __init__(self, shapes: dict[str, tuple[int, ...]], weights, rate: float, weight_decay: float, device):
         self.shapes = shapes
-        _check_weights(weights, shapes)
         flat = torch.cat([weights[name].flatten(1) for name in shapes], 1)
         self.flat = flat.to(device).clone().requires_grad_()
         self._make_adam(rate, weight_decay)
@@ -333,10 +346,3 @@ def schedule(step: int, updates: int, warmup: int) -> float:
 
 def _array(value) -> np.ndarray:
     return torch.as_tensor(value).double().cpu().numpy()
-
-
-def _check_weights(weights: dict, expected: dict[str, tuple[int, ...]]) -> None:
-    given = {k: tuple(v.shape[1:]) for k, v in weights.items()}
-    if given != expected:
-        wrong = sorted(k for k in expected.keys() | given.keys() if expected.get(k) != given.get(k))[0]
-        raise ValueError(f"weights: {wrong} is {given.get(wrong)}, allowed is {expected.get(wrong)}")

@@ -12,7 +12,15 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from .information import as_integers, as_number, check_integer, check_memory, check_seed
+from .information import (
+    as_integers,
+    as_number,
+    check_choice,
+    check_integer,
+    check_memory,
+    check_seed,
+    check_seeds,
+)
 from .mdp import MDP, on_grid
 from .measure import Futures
 from .planning import earned, value_iteration
@@ -60,6 +68,7 @@ class CoinWorld:
 
     def on(self, place: int) -> np.ndarray:
         """Whether the agent is in a place, COIN or CORNER, (S,)."""
+        check_integer("place", place, COIN, CORNER)
         cells, coins = np.tile(np.arange(self.size**2), len(self.coins)), np.repeat(self.coins, self.size**2)
         return cells == (coins if place == COIN else self.corner)
 
@@ -79,11 +88,10 @@ class CoinWorld:
         "coordinates": row and column of the agent and of the coin, −1 to 1; "cells": an input for each cell
         that the agent, and one for each that the coin can be in, 1 for the one that it is in.
         """
+        check_choice("kind", kind, ("coordinates", "cells"))
         cells, coins = np.tile(np.arange(self.size**2), len(self.coins)), np.repeat(self.coins, self.size**2)
         if kind == "cells":
             return np.hstack([np.eye(self.size**2)[cells], np.eye(self.size**2)[coins]])
-        if kind != "coordinates":
-            raise ValueError(f"kind: given {kind!r}, allowed are 'coordinates' and 'cells'")
         places = np.stack([*np.divmod(cells, self.size), *np.divmod(coins, self.size)], -1)
         return 2 * places / (self.size - 1) - 1
 
@@ -167,7 +175,8 @@ def learn(
     which it stands on the coin, and climbs the gradient of the expectation, taken over all episodes: the
     policy gradient without its noise. Nothing is seen of the tests. at: updates to look at, the last beside.
     """
-    shape = worlds[0].size ** 2, len(ACTIONS)
+    shape, seeds = (worlds[0].size ** 2, len(ACTIONS)), check_seeds(seeds)
+    looked_at = {how.updates, *(as_integers(at, "at", how.updates + 1, "U").tolist() if at != () else ())}
     seen, shown = (
         torch.tensor(np.stack([w.seen(how.sees) for w in each]), dtype=torch.float32)
         for each in (worlds, tests)
@@ -183,7 +192,7 @@ def learn(
     for update in range(how.updates + 1):
         logs = _logs(weights, seen)
         policy = logs.exp()
-        if update in {*at, how.updates}:
+        if update in looked_at:
             with torch.no_grad():
                 kept[update] = policy.double().numpy(), _logs(weights, shown).exp().double().numpy()
         disorder = -(policy * logs).sum(-1).mean(-1)

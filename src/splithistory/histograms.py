@@ -13,6 +13,7 @@ from .information import (
     as_distribution,
     as_measured,
     binary_kl,
+    check_choice,
     check_integer,
     check_memory,
     check_seed,
@@ -72,8 +73,7 @@ CUTS: dict[str, Callable] = {  # Op first; on square roots the noise of counts i
 
 def named_from_few(probs, goal, rule: str, n: int, *, seed, repeats: int = 200) -> float:
     """Share of histograms of n outcomes, drawn from probs (K,), whose cut by one of the CUTS is the goal."""
-    if rule not in CUTS:
-        raise ValueError(f"rule: given {rule!r}, allowed are {', '.join(CUTS)}")
+    check_choice("rule", rule, CUTS)
     size, rng = check_integer("n", n, 1), np.random.default_rng(check_seed(seed))
     probs, times = as_distribution(probs, "probs"), check_integer("repeats", repeats, 1)
     if probs.ndim != 1:

@@ -105,6 +105,25 @@ def as_tables(counts, world) -> tuple[np.ndarray, np.ndarray]:
     return tables, answers
 
 
+def as_table(table, *columns):
+    """`table` if it is one (pandas) that has all these columns; ValueError names one that it lacks."""
+    there = getattr(table, "columns", None)
+    if there is None:
+        raise ValueError(f"table: given {shown(table)}, allowed is a table (pandas)")
+    for column in columns:
+        if not isinstance(column, str) or column not in there:
+            raise ValueError(f"column: given {shown(column)}, allowed are {', '.join(map(str, there))}")
+    return table
+
+
+def as_names(names, name: str) -> list[str]:
+    """`names`, one text or more, as a list; ValueError otherwise."""
+    listed = list(names) if is_listed(names) else []
+    if not listed or not all(isinstance(each, str) for each in listed):
+        raise ValueError(f"{name}: given {shown(names)}, allowed is a list of texts")
+    return listed
+
+
 def as_distribution(values, name: str) -> np.ndarray:
     """`values` as float64 distributions along the last axis; ValueError names the first bad row.
 
@@ -194,6 +213,26 @@ def check_seed(seed):
         if not _is_integer(part) or part < 0:  # however large
             raise ValueError(f"seed: given {shown(part)}, allowed is an integer >= 0")
     return seed
+
+
+def check_seeds(seeds) -> list:
+    """`seeds`, one or more as in `check_seed`, as a list; ValueError otherwise."""
+    seeds = list(seeds) if is_listed(seeds) else []
+    if not seeds:
+        raise ValueError("seeds: none given, allowed is at least one integer >= 0")
+    return [check_seed(seed) for seed in seeds]
+
+
+def check_choice(name: str, value, allowed) -> None:
+    """ValueError unless `value` is one of the texts `allowed`."""
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name}: given {shown(value)}, allowed are {', '.join(allowed)}")
+
+
+def check_flag(name: str, value) -> None:
+    """ValueError unless `value` is true or false (1 and 'yes' are refused)."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name}: given {shown(value)}, allowed are True and False")
 
 
 def check_level(level: float) -> None:

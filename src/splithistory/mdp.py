@@ -16,6 +16,7 @@ from .information import (
     as_array,
     as_distribution,
     as_integers,
+    check_choice,
     check_integer,
     check_level,
     check_memory,
@@ -191,8 +192,7 @@ def split_mdp(mdp: MDP, policy, *, method: str = "sampled", n_sequences: int = 1
     >>> print(f"Op {measured.op:.3f}, Imp {measured.imp:.3f} nats, success {measured.success([0]):.2f}")
     Op 0.082, Imp 0.082 nats, success 0.70
     """
-    if method not in ("sampled", "exact"):
-        raise ValueError(f"method: given {method!r}, allowed are 'sampled' and 'exact'")
+    check_choice("method", method, ("sampled", "exact"))
     probs = policy_probs(mdp, policy)
     check_integer("n_sequences", n_sequences, 2)
     check_memory("n_sequences", n_sequences, 16.0 * n_sequences * mdp.horizon)

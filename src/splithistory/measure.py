@@ -17,6 +17,7 @@ from .information import (
     as_distribution,
     as_goal,
     binary_kl,
+    check_choice,
     check_integer,
     check_level,
     check_seed,
@@ -25,7 +26,7 @@ from .information import (
     shown,
     to_numpy,
 )
-from .procedure import sampled
+from .procedure import CONDITIONS, sampled
 from .resampling import FEW, futures, resampled
 
 QUANTITIES = ("op", "imp", "delta", "narrowing")  # what a measurement is asked for by name
@@ -322,10 +323,8 @@ def split_history(
     >>> print(f"Op {measured.op:.2f}, Imp {measured.imp:.2f} nats, success {measured.success([0]):.2f}")
     Op 0.46, Imp 0.46 nats, success 0.80
     """
-    if method not in ("exact", "sampled"):
-        raise ValueError(f"method: given {method!r}, allowed are 'exact' and 'sampled'")
-    if condition not in ("action", "history"):
-        raise ValueError(f"condition: given {condition!r}, allowed are 'action' and 'history'")
+    check_choice("method", method, ("exact", "sampled"))
+    check_choice("condition", condition, CONDITIONS)
     if seed is not None:  # whether it is used or not
         check_seed(seed)
     histories = _histories(histories)

@@ -14,6 +14,7 @@ from .information import (
     as_distribution,
     as_measured,
     as_number,
+    check_choice,
     check_integer,
     check_memory,
     check_seed,
@@ -228,11 +229,10 @@ def plasticity(mdp: MDP, policy, *, method="sampled", n_sequences: int = 1000, s
     so each term, is exact: an unbiased mean, 95 % t interval. "exact": over all sequences, half width 0;
     ValueError if there are too many.
     """
+    check_choice("method", method, ("sampled", "exact"))
     probs = policy_probs(mdp, policy)
     if method == "exact":
         return _plasticity_exact(mdp, probs), 0.0
-    if method != "sampled":
-        raise ValueError(f"method: given {method!r}, allowed are 'sampled' and 'exact'")
     rng = np.random.default_rng(check_seed(seed))
     check_memory(
         "n_sequences", n_sequences, 32.0 * check_integer("n_sequences", n_sequences, 2) * mdp.n_states

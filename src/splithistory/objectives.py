@@ -18,9 +18,22 @@ from scipy.stats import rankdata
 
 from . import information
 from .histograms import CUTS, cut_at, logs
-from .information import as_distribution, as_goal, as_reals, binary_kl, goal_mask, kl, shown, tilt
+from .information import (
+    as_distribution,
+    as_goal,
+    as_names,
+    as_reals,
+    as_table,
+    binary_kl,
+    check_choice,
+    goal_mask,
+    is_listed,
+    kl,
+    shown,
+    tilt,
+)
 from .measure import Futures, SplitHistory
-from .statistics import Table, auc, percentiles, redrawn, slope_by_goal, slopes, t_interval
+from .statistics import Table, auc
 
 CRITERIA = ("op", "imp", "both", "success", "likelihood", "ratio")
 _MAX_INVERSE_TEMPERATURE = 1e3  # beyond, the maximum-entropy policy plays the best action only
@@ -108,8 +121,7 @@ def scores(measured: SplitHistory, goals, by: str = "op") -> np.ndarray:
     "ratio": `least_ratio`. −inf unless a candidate: a goal that succeeds more often than without the policy,
     s > s' (by "op" and "ratio", which are made from F alone: s > p; by "both": both).
     """
-    if by not in CRITERIA:
-        raise ValueError(f"by: given {by!r}, allowed are {', '.join(CRITERIA)}")
+    check_choice("by", by, CRITERIA)
     rates = cross_evaluate(measured, goals)
     op, imp = _share(rates["implied_op"], measured.op), _share(rates["imp_min"], measured.imp)
     if by == "likelihood":
@@ -247,6 +259,7 @@ def without_list(measured: SplitHistory, other: SplitHistory, goal, by: str = "o
     """
     even = np.full(measured.n_outcomes, 1 / measured.n_outcomes)
     known: dict[str, list] = {"op": [even], "imp": [None], "both": [even, None]}
+    check_choice("by", by, known)
     references = known[by]
     sets = list(dict.fromkeys(cut for r in references for cut in cuts(measured, r)))
     order = np.argsort(-scores(measured, sets, by), kind="stable")
@@ -289,6 +302,9 @@ def rule_hits(models: Table, measured: Callable[[int], Futures], goals: Mapping[
 
     measured: from a model to its measurement; goals: {n_good: the goal trained}.
     """
+    as_table(models, "model", "n_good")
+    if not isinstance(goals, Mapping) or not set(models["n_good"]) <= set(goals):
+        raise ValueError(f"goals: given {shown(goals)}, allowed is {{n_good: goal}} for every n_good")
     names = [simple_names(measured(model)) for model in models["model"]]
     trained = [tuple(sorted(goals[n_good])) for n_good in models["n_good"]]
     hits = {rule: [own[rule] == goal for own, goal in zip(names, trained, strict=True)] for rule in names[0]}
@@ -301,8 +317,8 @@ def chosen_elsewhere(table: Table, rules: Sequence[str], apart=("seed",)) -> Tab
     rule: the one that is right most often for models that differ in all of the columns `apart`, the first of
     equals; right: whether it is right here. ValueError if there are no such models.
     """
-    columns, chosen = list(apart), {}
-    for key, _ in table.groupby(columns):
+    columns, chosen = as_names(apart, "apart"), {}
+    for key, _ in as_table(table, *columns, *as_names(rules, "rules")).groupby(columns):
         elsewhere = table.loc[table[columns].ne(list(key)).all(axis=1), list(rules)]
         if elsewhere.empty:
             raise ValueError(f"table: no models that differ in {', '.join(columns)}, allowed are two or more")
@@ -335,116 +351,11 @@ def maxent_goal_directedness(measured: SplitHistory, goals) -> np.ndarray:
 
 def confusion(true, guessed, labels) -> np.ndarray:
     """Counts (L, L): rows are the goals that models were trained on, columns the guesses."""
-    index = {label: i for i, label in enumerate(labels)}
-    table = np.zeros((len(index), len(index)), dtype=int)
+    labels = list(labels) if is_listed(labels) else []
+    for name, given in (("true", true), ("guessed", guessed)):
+        if not is_listed(given) or any(label not in labels for label in given):
+            raise ValueError(f"{name}: given {shown(given)}, allowed are of the labels {shown(labels)}")
+    table = np.zeros((len(labels), len(labels)), dtype=int)
     for row, column in zip(true, guessed, strict=True):
-        table[index[row], index[column]] += 1
+        table[labels.index(row), labels.index(column)] += 1
     return table
-
-
-# --- tables of models on goals: a row a pair, columns model, size, seed, n_good (its own goal) and goal ----
-
-
-def shares(crossed: Table) -> Table:
-    """With op_share and imp_share: how much of the measured Op a goal implies, and of Imp its bound."""
-    implied = {"op_share": crossed["implied_op"] / crossed["op"]}
-    return crossed.assign(**implied, imp_share=crossed["imp_min"] / crossed["imp"])
-
-
-def between_seeds(table: Table, score: str) -> np.ndarray:
-    """AUC (G, S, S) on each goal: models of one seed that were trained on it, against the others of another.
-
-    Each seed has equally many models. All pairs of a right and a wrong model are pairs of seeds, so the mean
-    over seeds, or over seeds drawn anew, is the AUC of all of them together.
-    """
-    areas = []
-    for goal, rows in table.groupby("goal"):
-        right = rows["n_good"] == goal
-        own, others = (
-            np.array(part.groupby("seed")[score].apply(list).tolist(), dtype=float)
-            for part in (rows[right], rows[~right])
-        )
-        areas.append(auc(own[:, None], others[None]))
-    return np.array(areas)
-
-
-def separation(table: Table, score: str, over: Callable = np.mean) -> tuple[float, tuple[float, float]]:
-    """AUC of a score, right models against wrong ones, and its 95 % interval: whole seeds drawn anew.
-
-    over: how the goals are put together, np.mean or np.min.
-    """
-    areas = between_seeds(table, score)
-    ends = percentiles(over(redrawn(areas, axes=2), axis=-1))
-    return float(over(areas.mean((1, 2)))), ends
-
-
-def subset_separation(table: Table, score: str, pair=(2, 4)) -> tuple[float, tuple[float, float]]:
-    """`separation` of the models of two goals, one of which holds the other, on that where it is harder."""
-    of_pair = table["n_good"].isin(pair) & table["goal"].isin(pair)
-    return separation(table[of_pair], score, np.min)
-
-
-def separation_by_seed(table: Table, score: str) -> np.ndarray:
-    """AUC of each seed's models among themselves, (S,), mean over the goals."""
-    return between_seeds(table, score).diagonal(axis1=1, axis2=2).mean(0)
-
-
-def edges(table: Table, share: str, by=("goal",)) -> tuple[Table, Table]:
-    """In each group the least share of a right model and the largest of a wrong one."""
-    right = table["n_good"] == table["goal"]
-    least = table[right].groupby(list(by))[share].min()
-    return least, table[~right].groupby(list(by))[share].max()
-
-
-def clearance(table: Table, share: str) -> Table:
-    """By seed: the least share of a right model minus the largest of a wrong one, mean over the goals."""
-    least, largest = edges(table, share, ("seed", "goal"))
-    return (least - largest).groupby("seed").mean()
-
-
-def gradients(crossed: Table) -> dict[str, dict]:
-    """{right or wrong: {goal: slope}} of Imp on Imp_min through the origin, all goals together as "all"."""
-    right = crossed["n_good"] == crossed["goal"]
-    found: dict[str, dict] = {}
-    for name, rows in (("right", crossed[right]), ("wrong", crossed[~right])):
-        found[name] = slope_by_goal(rows.assign(n_good=rows["goal"]), "imp_min", "imp")
-        found[name]["all"] = t_interval(slopes(rows, "imp_min", "imp", ["seed"]))
-    return found
-
-
-def slope_gap(crossed: Table, *, intercept: bool = False) -> Table:
-    """By seed: slope of Imp on Imp_min over all goals, right models minus wrong ones."""
-    right = crossed["n_good"] == crossed["goal"]
-    one, other = (
-        slopes(rows, "imp_min", "imp", ["seed"], intercept=intercept)
-        for rows in (crossed[right], crossed[~right])
-    )
-    return one - other
-
-
-def transfer(crossed: Table, trained: int, task: int, twins_of: Table | None = None) -> Table:
-    """Models trained on one goal, set on the task of another, beside their twins that were trained for it.
-
-    twins_of: where the twins come from, another recipe; the same one if None.
-    A row a pair of one size and seed: size, seed, model, twin; s, s_twin: success rates on the task; above: s
-    less chance; lead: s − s_twin.
-    """
-    one, other = (
-        table[(table["goal"] == task) & (table["n_good"] == n)]
-        for table, n in ((crossed, trained), (crossed if twins_of is None else twins_of, task))
-    )
-    twins = other[["size", "seed", "model", "s"]].rename(columns={"model": "twin", "s": "s_twin"})
-    pairs = one[["size", "seed", "model", "s", "p"]].merge(twins, on=["size", "seed"])
-    return pairs.assign(above=pairs["s"] - pairs["p"], lead=pairs["s"] - pairs["s_twin"])
-
-
-def ahead(pairs: Table, *, any_seeds: bool = False) -> tuple[int, int]:
-    """How many models of `transfer` are ahead of their twin, and of how many.
-
-    any_seeds: ahead of a model of the twin's goal and their size, whatever the two seeds.
-    """
-    if not any_seeds:
-        return int((pairs["lead"] > 0).sum()), len(pairs)
-    of_size = [rows for _, rows in pairs.groupby("size")]
-    won = [np.greater.outer(rows["s"].to_numpy(), rows["s_twin"].to_numpy()) for rows in of_size]
-    return sum(int(w.sum()) for w in won), sum(w.size for w in won)

@@ -15,6 +15,7 @@ from .information import (
     as_distribution,
     as_integers,
     as_number,
+    check_flag,
     check_integer,
     goal_mask,
     implied_op,
@@ -98,6 +99,7 @@ def undone(undoes: bool = True) -> tuple[SplitHistory, SplitHistory]:
     knows; its action a leads to outcome a. undoes: whether it restores the history's own outcome, or leaves
     things as they are.
     """
+    check_flag("undoes", undoes)
     n, each = 8, np.eye(8)
     acts = each if undoes else np.tile(each[0], (n, 1))
     return everywhere(each[0]), SplitHistory(acts, np.tile(each, (n, 1, 1)))
@@ -109,6 +111,7 @@ def pictures(goal, n_outcomes: int, success: float, leaning, reaching=None) -> d
     leaning: how successes, or failures, are divided where they are not alike; reaching: how failures are
     where neither is, as `leaning` if not given. Post, section on inner misalignment.
     """
+    leaning = as_distribution(leaning, "leaning")
     among = {
         "indifferent": (None, None),
         "prefers some successes": (leaning, None),
@@ -212,6 +215,7 @@ def two_rooms(moves: bool = True) -> dict[str, tuple[SplitHistory, float]]:
     how much is put out of reach, as attainable utility preservation counts it (Turner et al. 2020): the mean
     change, against staying, in which of the rooms can be reached. moves: whether one can go back.
     """
+    check_flag("moves", moves)
     leads = np.array([[0, 1, 2], [1, 0, 2]])  # of room and action
     attainable = np.array([[1, moves], [moves, 1], [0, 0]], dtype=float)  # of outcome and room
     lost = np.abs(attainable[leads] - attainable[leads[:, :1]]).mean(-1)

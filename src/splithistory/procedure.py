@@ -7,7 +7,15 @@ import warnings
 
 import numpy as np
 
-from .information import as_array, as_distribution, as_integers, check_seed
+from .information import (
+    as_array,
+    as_distribution,
+    as_integers,
+    check_choice,
+    check_seed,
+)
+
+CONDITIONS = ("action", "history")  # what F' is given: the action, as in the post, or the history
 
 
 def sampled(classes, probs, table, condition: str, seed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -17,6 +25,7 @@ def sampled(classes, probs, table, condition: str, seed) -> tuple[np.ndarray, np
     `split_history`. Returns weights (N,), F (K,) and F' (N, K), a row for each history that was answered.
     Warns where Imp is infinite. ValueError if there are fewer than two histories, or no seed.
     """
+    check_choice("condition", condition, CONDITIONS)
     as_distribution(probs, "probs"), as_distribution(table, "table")
     probs, table = as_array(probs, "probs"), as_array(table, "table")  # as they are, not made one anew
     classes = as_integers(classes, "classes", len(table), "N")

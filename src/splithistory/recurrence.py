@@ -19,6 +19,7 @@ from .information import (
     as_goal,
     as_number,
     as_rate,
+    check_choice,
     check_integer,
     check_memory,
     check_seed,
@@ -217,8 +218,7 @@ class Recurrence:
 
         Averages the best action of each class over `class_shares`.
         """
-        if actions not in ("odd", "all"):
-            raise ValueError(f"actions: given {actions!r}, allowed are 'odd' and 'all'")
+        check_choice("actions", actions, ("odd", "all"))
         first = self.alphabet if actions == "odd" else 0
         success = self.table[:, first:, goal_mask(goal, self.alphabet)].sum(-1)
         return float(self.class_shares() @ success.max(1))

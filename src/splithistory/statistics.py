@@ -17,13 +17,17 @@ from scipy.stats import f as f_distribution
 from .information import (
     LARGEST,
     as_array,
-    as_measured,
+    as_names,
     as_number,
+    as_rate,
     as_reals,
+    as_table,
+    check_flag,
     check_integer,
     check_level,
     check_memory,
     check_seed,
+    is_listed,
     shown,
 )
 
@@ -50,7 +54,7 @@ def standard_error(values) -> Interval:
 
 def pseudovalues(statistic: Callable, clusters: Sequence) -> np.ndarray:
     """Jackknife: what each cluster contributes to statistic(list of clusters), as independent values."""
-    clusters, n = list(clusters), len(clusters)
+    n = len(clusters := _clusters(clusters))
     without = np.array([statistic(clusters[:i] + clusters[i + 1 :]) for i in range(n)])
     return n * statistic(clusters) - (n - 1) * without
 
@@ -90,6 +94,7 @@ def _constant(values: np.ndarray) -> bool:
 def page(values, *, falling: bool = False) -> float:
     """p of Page's trend test: seeds (rows) are blocks, treatments (columns) in order, exact distribution."""
     values = as_reals(values, "values")
+    check_flag("falling", falling)
     if values.ndim != 2 or values.shape[0] < 2 or values.shape[1] < 3:
         raise ValueError(
             f"values: shape {values.shape}, allowed are 2 blocks or more of 3 treatments or more"
@@ -120,6 +125,9 @@ def f_test(values) -> float:
 
 def holm(family: Mapping[str, float]) -> dict[str, float]:
     """p values corrected by Holm's procedure: reject those at most the level."""
+    if not isinstance(family, Mapping) or not family:
+        raise ValueError(f"family: given {shown(family)}, allowed is {{name: p}}")
+    as_rate(list(family.values()), "family")
     corrected, largest = {}, 0.0
     for rank, name in enumerate(sorted(family, key=family.__getitem__)):
         largest = max(largest, min(1.0, (len(family) - rank) * family[name]))
@@ -151,9 +159,9 @@ def clustered_interval(
 
     With few clusters it is too narrow; it says how far the seeds agree, no more.
     """
-    clusters = list(clusters)
-    if len(clusters) < 2:
-        raise ValueError(f"clusters: given {len(clusters)}, allowed are at least 2 independent ones")
+    clusters = _clusters(clusters)
+    check_level(level)
+    check_seed(seed), check_integer("resamples", resamples, 1, 10**7)
     with warnings.catch_warnings():
         # clusters that all agree have a degenerate distribution, and no width
         warnings.simplefilter("ignore")
@@ -167,6 +175,13 @@ def clustered_interval(
             rng=np.random.default_rng(seed),
         )
     return percentiles(found.bootstrap_distribution, level)
+
+
+def _clusters(clusters) -> list:
+    clusters = list(clusters) if is_listed(clusters) else []
+    if len(clusters) < 2:
+        raise ValueError(f"clusters: given {len(clusters)}, allowed are at least 2 independent ones")
+    return clusters
 
 
 def redrawn(values, axes: int = 1, *, resamples: int = 2000, seed: int = 0) -> np.ndarray:
@@ -216,61 +231,17 @@ def detectable(half: float, n: int, *, level: float = 0.95, power: float = 0.8) 
     return float(half / critical * brentq(missing, 0.0, 4 * critical))
 
 
-def lasting(intervals: Mapping[float, Interval]) -> float | None:
-    """The least level from which on every interval (mean, half width) lies above 0; None if there is none."""
-    found = None
-    for level in sorted(intervals, reverse=True):
-        if told(intervals[level]) < 1:
-            break
-        found = level
-    return found
-
-
-def crossing(levels: Sequence[float], values) -> tuple[float, Interval]:
-    """Where the mean over S replications of values (L, S) at ascending levels comes above 0 for good.
-
-    Interpolated between two levels; the first level if it is above 0 everywhere, infinite if not at the last.
-    With its 95 % percentile interval, replications drawn anew.
-    """
-    values, at = as_measured(values, "values"), as_measured(levels, "levels")
-    if values.ndim != 2 or at.shape != values.shape[:1] or (np.diff(at) <= 0).any():
-        raise ValueError(f"levels: given {shown(at.tolist())}, allowed are ascending, one a row of values")
-    drawn = np.sort([_crossed(levels, means) for means in redrawn(values)])  # some may be infinite
-    low, high = drawn[[round(share * (len(drawn) - 1)) for share in (0.025, 0.975)]]
-    return _crossed(levels, values.mean(1)), (float(low), float(high))
-
-
-def _crossed(levels: Sequence[float], means: np.ndarray) -> float:
-    below = np.flatnonzero(means <= 0)
-    if not len(below):
-        return float(levels[0])
-    if (last := int(below[-1])) == len(levels) - 1:
-        return float("inf")
-    (low, high), (x, y) = means[last : last + 2], levels[last : last + 2]
-    return float(x - low * (y - x) / (high - low))
-
-
-def power_law_exponent(x, y) -> float:
-    """The k of y ∝ x^k, least squares on logarithms of positive numbers."""
-    x, y = as_array(x, "x"), as_array(y, "y")
-    if x.shape != y.shape or x.ndim != 1 or len(x) < 2 or min(x.min(), y.min(), np.ptp(x)) <= 0:
-        raise ValueError(
-            f"x, y: shapes {x.shape}, {y.shape}, allowed are as many positive numbers, two values of x"
-        )
-    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
-
-
 # --- tables of models: columns seed, size, n_good and what was measured -----------------------------------
 
 
 def by_seed(table: Table, column: str) -> Interval:
     """`t_interval` of a column of models, one mean a seed."""
-    return t_interval(table.groupby("seed")[column].mean())
+    return t_interval(as_table(table, "seed", column).groupby("seed")[column].mean())
 
 
 def accuracy(table: Table, column: str) -> tuple[float, tuple[float, float]]:
     """Mean of a column, such as whether a guess was right, and its 95 % interval: whole seeds drawn anew."""
-    means = table.groupby("seed")[column].mean().to_numpy(dtype=float)
+    means = as_table(table, "seed", column).groupby("seed")[column].mean().to_numpy(dtype=float)
     return float(means.mean()), percentiles(redrawn(means))
 
 
@@ -279,38 +250,37 @@ def by_goal(table: Table, column: str) -> dict[int, Interval]:
 
     Sizes of a seed are averaged first: they share its data, so a seed is one replication.
     """
-    values = table.groupby(["n_good", "seed"])[column].mean().unstack()
+    of_models = as_table(table, "n_good", "seed", column).groupby(["n_good", "seed"])
+    values = of_models[column].mean().unstack()
     return {n_good: t_interval(row.dropna()) for n_good, row in values.iterrows()}
 
 
 def by_level(table: Table, level: str, columns: Sequence[str]) -> dict[float, dict[str, Interval]]:
     """{level: {column: t_interval}} over the rows of each level, one a seed."""
-    groups = table.groupby(level)
+    groups = as_table(table, level, *as_names(columns, "columns")).groupby(level)
     return {at: {column: t_interval(rows[column]) for column in columns} for at, rows in groups}
-
-
-def turn(table: Table, level: str, column: str) -> tuple[float | None, tuple[float, Interval]]:
-    """`lasting` and `crossing` of a column with a row for each level and seed."""
-    wide = table.pivot(index=level, columns="seed", values=column).sort_index()
-    found = lasting({at: t_interval(values) for at, values in wide.iterrows()})
-    return found, crossing(wide.index.to_numpy(dtype=float), wide)
 
 
 def lead_over(table: Table, one: str, other: str, *, column: str = "right") -> Interval:
     """Mean of a column of one rule less that of another (column by), a difference a seed."""
-    means = table.groupby(["by", "seed"])[column].mean()
+    means = as_table(table, "by", "seed", column).groupby(["by", "seed"])[column].mean()
+    rules = means.index.unique("by")
+    for rule in (one, other):
+        if not isinstance(rule, str) or rule not in rules:
+            raise ValueError(f"rule: given {shown(rule)}, allowed are {', '.join(map(str, rules))}")
     return t_interval((means[one] - means[other]).astype(float))
 
 
 def median_sizes(table: Table, *columns: str) -> Table:
     """Median over models of absolute values of columns, a row a seed."""
-    return table[list(columns)].abs().groupby(table["seed"]).median()
+    return as_table(table, "seed", *columns)[list(columns)].abs().groupby(table["seed"]).median()
 
 
 def paired(there: Table, here: Table, column: str) -> Table:
     """What is in both tables by size, seed and n_good, with the difference there − here of a column."""
     keys = ["size", "seed", "n_good"]
-    both = there[[*keys, column]].merge(here[[*keys, column]], on=keys)
+    there, here = (as_table(table, *keys, column)[[*keys, column]] for table in (there, here))
+    both = there.merge(here, on=keys)
     return both[keys].assign(**{column: both[f"{column}_x"] - both[f"{column}_y"]})
 
 
@@ -323,9 +293,14 @@ def over_seeds(table: Table, columns: Sequence[str], by: Sequence[str]) -> dict:
     """{group of rows: {column: `by_seed`}}; groups of a single seed are left out, they have no interval."""
     return {
         group: {column: by_seed(rows, column) for column in columns}
-        for group, rows in table.groupby(list(by), sort=False)
+        for group, rows in _groups(as_table(table, "seed"), columns, by)
         if rows["seed"].nunique() > 1
     }
+
+
+def _groups(table: Table, columns: Sequence[str], by: Sequence[str]):
+    by = as_names(by, "by")
+    return as_table(table, *by, *as_names(columns, "columns")).groupby(by, sort=False)
 
 
 def changes(there: Table, here: Table, columns: Sequence[str], by=("arm", "size")) -> dict:
@@ -335,7 +310,7 @@ def changes(there: Table, here: Table, columns: Sequence[str], by=("arm", "size"
     """
     pairs = {
         group: {column: paired_by_seed(rows, here, column) for column in columns}
-        for group, rows in there.groupby(list(by), sort=False)
+        for group, rows in _groups(there, columns, by)
     }
     return {
         group: {column: t_interval(values) for column, values in of.items()}
@@ -344,36 +319,9 @@ def changes(there: Table, here: Table, columns: Sequence[str], by=("arm", "size"
     }
 
 
-def growth(table: Table, column: str) -> Table:
-    """A column's change from the first size to the last, indexed by n_good and seed, where both are there."""
-    sizes = list(dict.fromkeys(table["size"]))
-    wide = table.pivot(index=["n_good", "seed"], columns="size", values=column)
-    return (wide[sizes[-1]] - wide[sizes[0]]).dropna().rename(column)
-
-
-def growth_by_goal(table: Table, column: str) -> dict[int, Interval]:
-    """`by_goal` of `growth`; empty if there is only one size."""
-    if table["size"].nunique() < 2:
-        return {}
-    return by_goal(growth(table, column).reset_index(), column)
-
-
-def rise_with_size(table: Table, column: str) -> Table:
-    """A column at the largest size minus that at the best other one (least mean over seeds), by seed.
-
-    One value a seed, because sizes share its data; named after the other size; seeds without every size are
-    left out. ValueError if there is only one size.
-    """
-    sizes = list(dict.fromkeys(table.sort_values("n_parameters")["size"]))
-    check_integer("number of sizes", len(sizes), 2)
-    wide = table.pivot_table(index="seed", columns="size", values=column)[sizes].dropna()
-    best = wide[sizes[:-1]].mean().idxmin()
-    return (wide[sizes[-1]] - wide[best]).rename(best)
-
-
 def imp_ratio(table: Table) -> Table:
     """A table with the column ratio, imp over imp_min: infinite where imp is."""
-    return table.assign(ratio=table["imp"] / table["imp_min"])
+    return as_table(table, "imp", "imp_min").assign(ratio=table["imp"] / table["imp_min"])
 
 
 def over_seeds_and_sets(whole: Table, left_out: Sequence[Table]) -> dict[int, Interval]:
@@ -382,60 +330,10 @@ def over_seeds_and_sets(whole: Table, left_out: Sequence[Table]) -> dict[int, In
     Seeds, as in `t_interval`; and sets that all seeds share, by a jackknife: left_out are the same values
     without each of the sets in turn. Both variances add.
     """
-    found, n = {}, len(left_out)
+    found, n = {}, len(left_out := _clusters(left_out))
     for n_good, values in whole.groupby("n_good"):
-        mean, half = t_interval(values)
+        mean, error = standard_error(values)
         means = [each[n_good].mean() for each in left_out]
         of_sets = (n - 1) ** 2 / n * np.var(means, ddof=1)
-        found[n_good] = mean, float(half * np.sqrt(1 + of_sets / (values.var(ddof=1) / len(values))))
+        found[n_good] = mean, float(stdtrit(len(values) - 1, 0.975) * np.hypot(error, np.sqrt(of_sets)))
     return found
-
-
-def slopes(table: Table, x: str, y: str, by=("n_good", "seed"), *, intercept: bool = False) -> Table:
-    """Least-squares slope of y on x in each group of rows, indexed by `by`.
-
-    Through the origin, unless there is to be an intercept.
-    """
-    if intercept:
-        at = table.groupby(list(by))[[x, y]].transform("mean")
-        table = table.assign(**{x: table[x] - at[x], y: table[y] - at[y]})
-    products = table.assign(xy=table[x] * table[y], xx=table[x] ** 2)
-    sums = products.groupby(list(by))[["xy", "xx"]].sum()
-    return sums["xy"] / sums["xx"]
-
-
-def slope_by_goal(table: Table, x: str, y: str, *, intercept: bool = False) -> dict[int, Interval]:
-    """{n_good: t_interval} of `slopes`, one a seed."""
-    return by_goal(slopes(table, x, y, intercept=intercept).rename("slope").reset_index(), "slope")
-
-
-def levels(table: Table, name: str) -> Table:
-    """Rows of the arms called "name value", with the value as a column `level`, ascending."""
-    rows = table[table["arm"].str.startswith(f"{name} ")]
-    values = rows["arm"].str.removeprefix(f"{name} ").astype(float)
-    return rows.assign(level=values).sort_values("level", kind="stable")
-
-
-def when_first(curves: Table, column: str, level: float, other: str) -> Table:
-    """What another curve is where a curve is first at least so high: a row a model that gets there.
-
-    curves: model, size, seed, n_good, step, column and value, as `Study.curves_of` gives them. The other
-    curve's value is named after it.
-    """
-    keys = ["model", "size", "seed", "n_good", "step"]
-    wide = curves.pivot(index=keys, columns="column", values="value")
-    there = wide[wide[column] >= level].reset_index()
-    return there.groupby("model", sort=False).first()[[*keys[1:], other]].reset_index()
-
-
-def lows(curves: Table, by: Sequence[str]) -> Table:
-    """Where each curve (step, value; a group of rows each) is lowest and how it goes on, a row a curve.
-
-    Columns `by`, then steps (of the whole curve), lowest, at (step of the lowest), end, rise = end − lowest.
-    """
-    ordered = curves.sort_values("step", kind="stable").reset_index(drop=True)
-    last = ordered.groupby(list(by), sort=False).last()
-    low = ordered.loc[ordered.groupby(list(by), sort=False)["value"].idxmin()].set_index(list(by))
-    found = last.assign(steps=last["step"], lowest=low["value"], at=low["step"], end=last["value"])
-    found["rise"] = found["end"] - found["lowest"]
-    return found[["steps", "lowest", "at", "end", "rise"]].reset_index()

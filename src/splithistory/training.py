@@ -16,11 +16,18 @@ import torch.nn.functional as F
 
 from .data import TEST_SEED, Interventions, batch, even_windows, histories, indices, of_seeds, take, windows
 from .engine import Keep, Learner, Log, Loop, Progress, State, Trained, on_own_stream
-from .information import as_goal, check_integer, check_seed, shown
+from .information import (
+    as_goal,
+    check_choice,
+    check_integer,
+    check_seeds,
+    is_listed,
+    shown,
+)
 from .products import in_format
 from .recurrence import POST, Recurrence, classes_of
 from .rewards import PENALISED, check_hidden, impact, with_hidden
-from .transformer import Architecture, Dropout, action_logits, initialise, logits, stream
+from .transformer import Architecture, Dropout, action_logits, check_weights, initialise, logits, stream
 
 PRECISIONS = ("float32", "bfloat16")
 ARMS = ("sampled", "exact")
@@ -116,10 +123,10 @@ class Reinforcement(_Updates):
         )
         for name in ("failure_weight", "penalty"):
             _check_number(name, getattr(self, name), "a number >= 0", lambda v: 0 <= v < math.inf)
-        _check_choice("penalised", self.penalised, PENALISED)
+        check_choice("penalised", self.penalised, PENALISED)
         check_hidden(self.hidden)
-        _check_choice("arm", self.arm, ARMS)
-        _check_choice("maintenance", self.maintenance, MAINTENANCE)
+        check_choice("arm", self.arm, ARMS)
+        check_choice("maintenance", self.maintenance, MAINTENANCE)
 
 
 @on_own_stream
@@ -195,10 +202,8 @@ def reinforce(
     Raises Diverged, for a loss that is maintained only if it does not come back by the end.
     """
     _check_seeds(seeds)
-    if len(weights["readout.bias"]) != len(seeds):
-        raise ValueError(
-            f"weights: {len(weights['readout.bias'])} members, allowed are as many as seeds: {len(seeds)}"
-        )
+    if (members := check_weights(weights, architecture)) != len(seeds):
+        raise ValueError(f"weights: {members} members, allowed are as many as seeds: {len(seeds)}")
     goals = _of_members(goals, len(seeds), world)
     scene = _Scene(world, config, architecture, seeds, goals, device)
     start = {name: torch.as_tensor(values) for name, values in weights.items()}
@@ -229,6 +234,7 @@ def reinforce(
 
 def _of_members(goals, members: int, world: Recurrence) -> list[tuple[int, ...]]:
     """The goal of each member."""
+    goals = list(goals) if is_listed(goals) else []
     if len(goals) != members:
         raise ValueError(f"goals: given {len(goals)}, allowed are as many as seeds: {members}")
     return [as_goal(goal, world.alphabet) for goal in goals]
@@ -419,12 +425,7 @@ def _check(config, counts: tuple[str, ...], rates: tuple[str, ...]) -> None:
     _check_number("weight_decay", config.weight_decay, "a number >= 0", lambda v: 0 <= v < math.inf)
     _check_number("dropout", config.dropout, "a number in [0, 1)", lambda v: 0 <= v < 1)
     _check_number("exploration", config.exploration, "a number in [0, 1]", lambda v: 0 <= v <= 1)
-    _check_choice("precision", config.precision, PRECISIONS)
-
-
-def _check_choice(name: str, value, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name}: given {shown(value)}, allowed are {', '.join(allowed)}")
+    check_choice("precision", config.precision, PRECISIONS)
 
 
 def _check_number(name: str, value, allowed: str, holds: Callable) -> None:
@@ -434,8 +435,6 @@ def _check_number(name: str, value, allowed: str, holds: Callable) -> None:
 
 
 def _check_seeds(seeds) -> None:
-    if not len(seeds):
-        raise ValueError("seeds: none given, allowed is at least one integer >= 0")
-    for seed in seeds:
-        if check_seed(seed) >= TEST_SEED:
+    for seed in check_seeds(seeds):
+        if check_integer("seed", seed, 0) >= TEST_SEED:
             raise ValueError(f"seed: given {seed}, allowed is below {TEST_SEED} (held-out data begins there)")

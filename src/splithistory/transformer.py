@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .information import as_array, as_number, check_integer, check_memory
+from .information import as_array, as_integers, as_number, check_integer, check_memory, check_seeds, shown
 from .products import attention, linear
 
 _LAYER = "layers.{}."
@@ -84,7 +84,7 @@ def stream(seed, purpose: str, device="cpu") -> torch.Generator:
 
 def initialise(architecture: Architecture, seeds, *, dtype=torch.float32) -> dict[str, torch.Tensor]:
     """Fresh weights {name: (E, ...)}, one member a seed, drawn as PyTorch's own layers draw theirs."""
-    members = [_initial_member(architecture, stream(seed, "init")) for seed in seeds]
+    members = [_initial_member(architecture, stream(seed, "init")) for seed in check_seeds(seeds)]
     return {name: torch.stack([m[name] for m in members]).to(dtype) for name in members[0]}
 
 
@@ -105,6 +105,8 @@ def _initial_member(architecture: Architecture, generator: torch.Generator) -> d
 
 def positions(context: int, width: int) -> torch.Tensor:
     """Fixed sinusoidal position code (T, D)."""
+    check_integer("context", context, 1), check_integer("width", width, 1)
+    check_memory("context, width", (context, width), 24.0 * context * width)
     angle = torch.arange(context)[:, None] * torch.exp(
         torch.arange(0, width, 2) * (-math.log(10_000) / width)
     )
@@ -154,8 +156,10 @@ def logits(weights: dict, architecture: Architecture, tokens: torch.Tensor, drop
 @torch.no_grad()
 def action_logits(weights, architecture: Architecture, histories, *, chunk: int = 1024) -> torch.Tensor:
     """Logits (E, N, V) of every member on the same histories (N, T), in chunks that stay in cache."""
-    bias = weights["readout.bias"]
-    e, parts = len(bias), torch.as_tensor(histories, device=bias.device).split(chunk)
+    e, there = check_weights(weights, architecture), weights["readout.bias"].device
+    if str(getattr(histories, "device", "cpu")) == "cpu":  # a look at those on a GPU would wait for it
+        histories = as_integers(histories, "histories", architecture.n_tokens, "NT")
+    parts = torch.as_tensor(histories, device=there).split(check_integer("chunk", chunk, 1))
     return torch.cat([logits(weights, architecture, part.expand(e, *part.shape)) for part in parts], 1)
 
 
@@ -164,8 +168,24 @@ def as_policy(weights: dict, architecture: Architecture, *, member: int = 0, tem
 
     Temperature 0 plays the likeliest of all 16 tokens.
     """
+    check_integer("member", member, 0, check_weights(weights, architecture) - 1)
+    as_number(temperature, "temperature", 0)
     alone = {k: torch.as_tensor(v[member : member + 1]) for k, v in weights.items()}
     return lambda histories: choose(action_logits(alone, architecture, histories)[0], temperature)
+
+
+def check_weights(weights, architecture: Architecture) -> int:
+    """Number E of members in weights {name: (E, ...)}; ValueError unless they are of this architecture."""
+    given = weights if isinstance(weights, dict) else {}
+    shapes: dict = {name: tuple(getattr(values, "shape", ())) for name, values in given.items()}
+    expected = architecture.shapes()
+    for name in [*expected, *map(str, shapes.keys() - expected)]:
+        if shapes.get(name, ())[1:] != expected.get(name):
+            allowed = f"(E, {', '.join(map(str, expected[name]))})" if name in expected else "no such name"
+            raise ValueError(f"weights: {shown(name)[1:-1]} is {shapes.get(name)}, allowed is {allowed}")
+    if len(members := {shape[0] for shape in shapes.values()}) > 1 or not all(members):
+        raise ValueError(f"weights: of {sorted(members)} members, allowed are as many of each, one or more")
+    return members.pop()
 
 
 def choose(answer: torch.Tensor, temperature: float) -> np.ndarray:

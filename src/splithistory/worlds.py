@@ -12,7 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import rankdata
 
-from .information import as_distribution, as_integers, as_number
+from .information import (
+    as_array,
+    as_distribution,
+    as_integers,
+    as_number,
+)
 from .mdp import MDP, expected_reward, from_gymnasium, on_grid, policy_probs, split_mdp
 from .neighbours import causal_influence, meg, meg_unknown, plasticity
 from .planning import epsilon_greedy, greedy, q_learning, soft_value_iteration, value_iteration
@@ -136,7 +141,7 @@ def by_horizon(
     A row a horizon and kind: horizon, kind and what `Measured.scalars` has, nats.
     """
     rows = []
-    for horizon in horizons:
+    for horizon in as_integers(horizons, "horizons", 2**31, "H").tolist():
         world = make(horizon=horizon)
         for kind, policy in plain(world).items():
             futures = split_mdp(world.mdp, policy, n_sequences=n_sequences, seed=[seed, horizon])
@@ -175,6 +180,9 @@ def measured(
     op_mixed, imp_mixed: all futures F' mixed before they are compared; reacts: whether it plays more than one
     sequence; gradient, converged: how far the search for the unknown utility came.
     """
+    empowered = as_array(empowered, "empowered")
+    if empowered.shape != (n := world.mdp.n_states,):
+        raise ValueError(f"empowered: shape {empowered.shape}, allowed is ({n},), one of each state")
     mdp, found, seconds = world.mdp, dict[str, float](), dict[str, float]()
 
     def timed(name: str, function: Callable):

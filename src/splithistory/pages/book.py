@@ -16,6 +16,7 @@ from typing import Any
 import nbformat
 import yaml
 
+from .. import study
 from ..study.store import DEVICE_VARIABLE, STORE_VARIABLE, replace_folder
 from . import kernels, plotted
 from .chapters import BookError, chapters, check, load, pages, parameters, project_root, run, write
@@ -48,7 +49,8 @@ def build(
     """
     root = root or project_root()
     plan = _plan(given, root)
-    _check_device(device)
+    if device is not None:
+        study.check_where(device=device)
     folder = _own_folder(plan, root) if folder is None else Path(folder).absolute()
     if store is None and any(values.get("fresh") for values in plan.values()):
         store = folder / "store"
@@ -62,14 +64,6 @@ def build(
             raise BookError(f"{page}: in the table of contents, but no page was rendered")
     replace_folder(html, folder / "html")
     return folder / "html" / "index.html"
-
-
-def _check_device(device: str | None) -> None:
-    if device is not None:
-        from ..engine import devices  # torch is slow to start
-
-        if device not in devices():
-            raise ValueError(f"device: given {device}, allowed on this machine: {', '.join(devices())}")
 
 
 def _plan(given: Mapping[str, Any], root: Path) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,6 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from ..information import shown
 from . import grid
 from .profiles import PROFILES, SIZES, Arm, Profile, measurement, models, profile_named, settings, varied
 from .publishing import (
@@ -178,11 +177,9 @@ def check_where(*, workers: int = 0, scheduler: str | None = None, device: str =
     grid.check(workers, scheduler)
     if device == "cpu":
         return
-    from ..engine import devices
+    from ..engine import check_device
 
-    if device not in devices():
-        given = f"device: given {shown(device)}"
-        raise ValueError(f"{given}, allowed on this machine: {', '.join(devices())}")
+    check_device(device)
     if workers or scheduler:
         raise ValueError(f"device: given {device!r} with workers or a scheduler, allowed is one or the other")
 

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ..measure import Futures, SplitHistory
-from ..statistics import Interval, by_seed, levels, paired_by_seed, t_interval
+from ..statistics import Interval, by_seed, paired_by_seed, t_interval
 from ..transformer import Architecture, as_policy
+from ..trends import levels
 from .profiles import SIZES
 from .results import GOALS, Study
 

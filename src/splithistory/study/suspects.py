@@ -12,7 +12,8 @@ from ..detection import SCORES, by_class, detected, diluted, suspicions
 from ..measure import SplitHistory
 from ..policies import acting
 from ..recurrence import Recurrence
-from ..statistics import Interval, changes, levels
+from ..statistics import Interval, changes
+from ..trends import levels
 from .profiles import HIDDEN
 from .results import GOALS, Study
 from .selfreports import reported

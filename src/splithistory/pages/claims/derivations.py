@@ -6,7 +6,7 @@ from ... import differential
 from ...information import whole_and_parts
 from ...measure import SplitHistory
 from ...policies import moved_together, two_rooms, undone
-from ...statistics import power_law_exponent
+from ...trends import power_law_exponent
 from ..findings import benchmarked
 from .effects import Effect, exactly, over_seeds
 from .judging import EXACT, Context, Judgement, Limits, judge, seeds

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from ...statistics import growth_by_goal, levels, rise_with_size
 from ...study import GOALS
+from ...trends import growth_by_goal, levels, rise_with_size
 from ..findings import plus_minus
 from .effects import Effect, exactly, over_histories, over_seeds
 from .judging import EXACT, FEWEST, Context, Judgement, Limits, TooSmall, judge, one_a_seed, rises, seeds

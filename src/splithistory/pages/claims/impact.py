@@ -7,8 +7,9 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from ... import policies
-from ...statistics import f_test, imp_ratio, page, slopes, t_interval
+from ...statistics import f_test, imp_ratio, page, t_interval
 from ...study.counterfactuals import compared, success_parts
+from ...trends import slopes
 from .effects import Effect, exactly, over_seeds
 from .judging import EXACT, Context, Judgement, Limits, TooSmall, change, grows, judge, seeds
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from ...objectives import (
+from ...crossing import (
     ahead,
     between_seeds,
     separation,

@@ -6,8 +6,8 @@ import numpy as np
 
 from ...information import binary_kl, both_orders
 from ...policies import always, everywhere, pictures
-from ...statistics import slopes
 from ...study import GOALS
+from ...trends import slopes
 from .effects import Effect, exactly, over_seeds
 from .judging import EXACT, Context, Judgement, Limits, judge, seeds
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from ...statistics import median_sizes, page, slopes
+from ...statistics import median_sizes, page
 from ...study import selfreports, suspects
+from ...trends import slopes
 from .effects import over_seeds
 from .judging import Context, Judgement, Limits, TooSmall, change, judge, one_a_seed, seeds
 
