@@ -5,21 +5,20 @@ results/worlds/cartpole/ (weights.safetensors, manifest.json): the actor's weigh
 two minutes on one core.
 """
 
-import argparse
 from importlib.metadata import version
-from pathlib import Path
 
 import gymnasium
 import numpy as np
+import script
 import torch
 from safetensors.numpy import save_file
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from splithistory.study import results_root
 from splithistory.study.store import provenance, whole_folder, write_manifest
 
+PLACE = "worlds/cartpole"
 STEPS = (0, 2048, 4096, 8192, 16384, 32768, 65536)
 WIDTH, ENVIRONMENTS = 16, 8
 # as RL Baselines3 Zoo has them for CartPole-v1, but for the schedules, which are constant here
@@ -64,12 +63,12 @@ def train(seed: int) -> dict[str, np.ndarray]:
 
 
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = script.parser(__doc__, PLACE)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=results_root() / "worlds/cartpole")
     args = parser.parse_args(argv)
+    place = script.output(args, PLACE)
     weights = train(args.seed)
-    with whole_folder(args.output) as folder:
+    with whole_folder(place) as folder:
         save_file(weights, folder / "weights.safetensors")
         made = {"command": f"python benchmarks/agent.py --seed {args.seed}", **provenance()}
         made["versions"] |= {name: version(name) for name in ("gymnasium", "stable-baselines3")}
@@ -77,4 +76,4 @@ def main(argv=None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

@@ -5,18 +5,17 @@ policies of a goal, from one that ignores its input to one that plays the best a
 classes, so Op, Imp and both success rates are exact. About ten minutes on one core.
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import script
 
 from splithistory import Recurrence, SplitHistory, split_history
 from splithistory.calibration import QUANTITIES, known, quantities
-from splithistory.study import results_root
 from splithistory.study.store import publish_tables
 
+PLACE = "calibration"
 EXACT_SIZES = (200, 2000, 20_000)  # N of the exact measure
 SAMPLED_SIZES = (20, 50, 100, 200, 500, 1000, 2000)  # N of the post's procedure
 
@@ -98,18 +97,18 @@ def _bias_rows(strength: float, n: int, truth, found: np.ndarray) -> list[dict]:
 
 
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = script.parser(__doc__, PLACE)
     parser.add_argument("--repetitions", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=results_root() / "calibration")
     args = parser.parse_args(argv)
+    place = script.output(args, PLACE)
     world = Recurrence()
     tables = {
         name: f(world, args.repetitions, args.seed) for name, f in (("bias", bias), ("coverage", coverage))
     }
     command = f"python benchmarks/calibrate.py --repetitions {args.repetitions} --seed {args.seed}"
-    publish_tables(args.output, tables, command)
+    publish_tables(place, tables, command)
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

@@ -4,18 +4,18 @@ Writes results/worlds/many-steps/ (measures.parquet: a row a world and policy; m
 one core. Needs Gymnasium.
 """
 
-import argparse
 import sys
 import time
-from pathlib import Path
 
 import gymnasium
 import pandas as pd
+import script
 
 from splithistory import worlds
 from splithistory.neighbours import empowerment
-from splithistory.study import results_root
 from splithistory.study.store import publish_tables
+
+PLACE = "worlds/many-steps"
 
 
 def rows(names, sequences: int, seed: int) -> pd.DataFrame:
@@ -36,16 +36,16 @@ def rows(names, sequences: int, seed: int) -> pd.DataFrame:
 
 
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = script.parser(__doc__, PLACE)
     parser.add_argument("--worlds", nargs="+", default=["grid", "frozen lake", "cliff walking", "taxi"])
     parser.add_argument("--sequences", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=results_root() / "worlds" / "many-steps")
     args = parser.parse_args(argv)
+    place = script.output(args, PLACE)
     table = rows(args.worlds, args.sequences, args.seed)
     command = f"python benchmarks/compare.py --sequences {args.sequences} --seed {args.seed}"
-    publish_tables(args.output, {"measures": table}, command)
+    publish_tables(place, {"measures": table}, command)
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

@@ -5,21 +5,19 @@ FrozenLake publishes its transitions, so that what `split_mdp` finds there is th
 ten minutes on one core.
 """
 
-import argparse
 import sys
 import time
-from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pandas as pd
+import script
 
 from splithistory.episodes import SplitEpisodes
 from splithistory.mdp import MDP, from_gymnasium, split_mdp
 from splithistory.measure import Futures
 from splithistory.planning import epsilon_greedy, value_iteration
 from splithistory.procedure import draw
-from splithistory.study import results_root
 from splithistory.study.store import publish_tables
 
 HORIZON, IDLE = 20, 2  # an episode that ended is continued by a step to the right
@@ -28,6 +26,8 @@ AGENTS = {"strong": 0.0, "weak": 0.5, "random": 1.0}  # ε: how often any action
 SIZES = (50, 100, 200)  # sequences, and seeds
 QUANTITIES = ("op", "imp", "imp_min")
 TRUE_SEQUENCES = 100_000
+
+PLACE = "worlds/lake"
 
 
 class Lake:
@@ -106,15 +106,15 @@ def rows(outcomes: str, agent: str, repetitions: int, seed: int) -> list[dict]:
 
 
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = script.parser(__doc__, PLACE)
     parser.add_argument("--repetitions", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=results_root() / "worlds/lake")
     args = parser.parse_args(argv)
+    place = script.output(args, PLACE)
     found = [row for o in OUTCOMES for a in AGENTS for row in rows(o, a, args.repetitions, args.seed)]
     command = f"python benchmarks/lake.py --repetitions {args.repetitions} --seed {args.seed}"
-    publish_tables(args.output, {"coverage": pd.DataFrame(found)}, command)
+    publish_tables(place, {"coverage": pd.DataFrame(found)}, command)
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

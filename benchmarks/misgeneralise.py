@@ -27,12 +27,11 @@ undecided; the turn is the smallest L from which on it is above at every larger 
 mean over seeds crosses 0, interpolated, with a percentile bootstrap over seeds.
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import script
 import torch
 
 from splithistory import gridworlds, objectives
@@ -40,7 +39,6 @@ from splithistory.gridworlds import COIN, CORNER, NAMED, PLACES, CoinWorld, Lear
 from splithistory.mdp import split_mdp
 from splithistory.neighbours import meg, meg_unknown
 from splithistory.planning import greedy, q_learning
-from splithistory.study import results_root
 from splithistory.study.store import publish_tables
 
 GOALS = {  # cells of a grid of 3 × 3, numbered row by row
@@ -147,20 +145,20 @@ def _ends(n: int, world: CoinWorld, policy: np.ndarray) -> list[dict]:
 
 
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = script.parser(__doc__, "a folder of worlds")
     parser.add_argument("--seeds", type=int, default=20)
     kinds = {"coordinates": "misgeneralisation", "cells": "misgeneralisation-cells"}
     what = "what agents see (default: %(default)s)"
     parser.add_argument("--sees", choices=list(kinds), default="coordinates", help=what)
-    parser.add_argument("--output", type=Path)
     args = parser.parse_args(argv)
+    place = script.output(args, f"worlds/{kinds[args.sees]}")
     torch.set_num_threads(1)
     tables = agents(args.seeds, args.sees)
     if args.sees == "coordinates":
         tables["named"] = named(max(2, args.seeds // 2))
     command = f"python benchmarks/misgeneralise.py --sees {args.sees} --seeds {args.seeds}"
-    publish_tables(args.output or results_root() / "worlds" / kinds[args.sees], tables, command)
+    publish_tables(place, tables, command)
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

@@ -6,7 +6,6 @@ as lines are counted. Ends with the status of the tests. With --junit, and --cov
 run left and runs nothing.
 """
 
-import argparse
 import json
 import os
 import re
@@ -20,10 +19,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import script
+
 from splithistory.pages.promises import REPORT, percent
-from splithistory.study import results_root
 from splithistory.study.store import provenance, whole_folder, write_manifest
 
+PLACE = "promises"
 ROOT = Path(__file__).resolve().parents[1]
 FAST = ("-m", "not slow")
 JUNIT = ("-o", "junit_family=xunit1")  # the one that has files and properties
@@ -110,14 +111,14 @@ def summary(report: dict) -> str:
 
 
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = script.parser(__doc__, PLACE)
     parser.add_argument("paths", nargs="*", help="files of tests (default: all)")
     parser.add_argument("--fast", action="store_true", help="leave out what is marked slow")
     parser.add_argument("--processes", help="in place of one a core: a number, 0 for none but this")
     parser.add_argument("--junit", type=Path, help="read this file of a run, with junit_family=xunit1")
     parser.add_argument("--coverage", type=Path, help="with --junit: what `coverage json` wrote")
-    parser.add_argument("--output", type=Path, default=results_root() / "promises")
     args = parser.parse_args(argv)
+    place = script.output(args, PLACE)
     made, status = provenance(), 0
     with TemporaryDirectory() as folder:
         junit, covered = args.junit, args.coverage
@@ -135,11 +136,11 @@ def main(argv=None) -> int:
         **found,
     }
     words = ["--fast"] * args.fast + args.paths
-    publish(report, {"command": " ".join(["python benchmarks/promises.py", *words]), **made}, args.output)
+    publish(report, {"command": " ".join(["python benchmarks/promises.py", *words]), **made}, place)
     print(summary(report))
-    print(f"written: {args.output} (revision {made['revision']})")
+    print(f"written: {place} (revision {made['revision']})")
     return status or bool(report["not_passed"])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script.run(main)

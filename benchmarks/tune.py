@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import script
 import torch
 
 from splithistory.engine import Diverged
@@ -106,4 +107,4 @@ def _last(run) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

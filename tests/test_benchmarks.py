@@ -1,5 +1,6 @@
 """The benchmarks: what they count, compare and write; how fast anything is, is not tested."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -25,6 +26,7 @@ import bench
 import exact
 import lake
 import replaying
+import script
 import table
 from plain_measure import pairwise
 from plain_training import PlainTransformer
@@ -309,3 +311,16 @@ def test_quick_run_measures_everything_and_keeps_nothing(monkeypatch, capsys):
     rows = {"training 18k, float32", "arithmetic 18k", *table.TARGETS} - ON_A_GPU
     asked = [name for name in rows if not any(size in name for size in larger)]
     assert [name for name in asked if name not in said] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["agent", "calibrate", "compare", "lake", "misgeneralise", "promises", "tune"]
+)
+def test_a_script_without_results_to_write_below_says_so_in_one_line(name, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "mistyped"))
+    monkeypatch.setattr(sys, "argv", [f"benchmarks/{name}.py"])
+    with pytest.raises(SystemExit) as stop:
+        script.run(importlib.import_module(name).main)
+    said = capsys.readouterr().err
+    assert stop.value.code == 1 and said.startswith(f"{name}: error: results: given ")
+    assert said.count("\n") == 1 and "mistyped" in said and list(tmp_path.iterdir()) == []

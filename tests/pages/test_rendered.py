@@ -5,8 +5,10 @@ import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import nbformat
 import pytest
 from conftest import ROOT, copy_small_book
+from nbconvert import HTMLExporter
 
 from splithistory.pages import book, chapters, printing
 
@@ -116,6 +118,21 @@ def test_mathematics_figures_and_downloads(small, browser):
         assert page.locator("a[href$='.ipynb']").count() == 1
         assert page.locator(".btn-launch-thebe, .dropdown-launch-buttons").count() == 0
         page.close()
+
+
+def test_a_downloaded_notebook_shows_its_figures_in_jupyters_own_view(real, browser, tmp_path):
+    view, page = tmp_path / "view.html", browser.new_page()
+    page.route("**/*", lambda r: r.continue_() if r.request.url.startswith(("file:", "data:")) else r.abort())
+    for chapter in chapters.chapters(ROOT):
+        notebook = nbformat.read(real / "_sources" / f"{chapter}.ipynb", as_version=4)
+        view.write_text(HTMLExporter().from_notebook_node(notebook)[0], "utf8")
+        page.goto(view.as_uri())
+        images = page.locator(".jp-OutputArea-output img").all()
+        figures = len(re.findall(r"glue:figure} ", (ROOT / f"{chapter}.md").read_text("utf8")))
+        assert len(images) == figures, chapter
+        assert all(image.evaluate("i => i.complete && i.naturalWidth > 300") for image in images), chapter
+        assert "glue:" not in page.inner_text("main"), chapter
+    page.close()
 
 
 def test_a_link_says_on_hover_and_on_focus_what_it_leads_to(small, browser):
