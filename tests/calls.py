@@ -400,12 +400,13 @@ engine products blocks resampling rewards information.as_ information.check_ inf
 information.shown information.is_listed information.not_negative information.Tilted data.windows
 data.even_windows data.histories data.of_seeds data.indices data.batch data.take data.data_seed
 transformer.stream transformer.logits transformer.Architecture.shapes transformer.Dropout
-transformer.activations transformer.branches transformer.check_weights training.prediction_loss
-training.evaluate recurrence.drawn recurrence.classes_of procedure.draw mdp.MDP.step mdp.MDP.following
-mdp.SplitMDP measure.Measured measure.Futures.of_tables measure.Futures.unvalidated
-measure.Futures.reweighted neighbours.Directedness planning.kernel simulators.Episode simulators.Simulator
-simulators.replays calibration.quantities calibration.Expansion calibration.exact_errors calibration.errors
-calibration.misses worlds.World worlds.known worlds.policies worlds.rank_correlations
+transformer.activations transformer.branches transformer.layer_weights transformer.check_weights
+training.prediction_loss training.evaluate recurrence.drawn recurrence.classes_of procedure.draw
+mdp.MDP.step mdp.MDP.following mdp.SplitMDP measure.Measured measure.Futures.of_tables
+measure.Futures.unvalidated measure.Futures.reweighted neighbours.Directedness planning.kernel
+simulators.Episode simulators.Simulator simulators.replays calibration.quantities calibration.Expansion
+calibration.exact_errors calibration.errors calibration.misses worlds.World worlds.known worlds.policies
+worlds.rank_correlations
 """.split()
 
 

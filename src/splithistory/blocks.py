@@ -9,29 +9,66 @@ Shapes: B histories, T tokens, D width, V tokens of the alphabet.
 
 import numpy as np
 import torch
-from torch.func import jacrev, vmap
+import torch.nn.functional as F
 
 from . import differential
 from .information import as_measured
-from .transformer import Architecture, activations, branches
+from .transformer import Architecture, activations, layer_weights
 
-_CHUNK = 8  # histories differentiated at once
 Part = tuple[int, str]  # (block from 1, part); (0, "stack") and what is read out of it are of all blocks
 
 
 def halves(weights: dict, architecture: Architecture, layer: int, x: torch.Tensor):
-    """C of attention and of the feed-forward half of a block, (B, D, D) each.
+    """C of attention and of the feed-forward half of a block, (B, D, D) each, in closed form.
 
-    weights: of one member, without the ensemble's axis; x (B, T, D): what enters the block.
+    weights: of one member, without the ensemble's axis; x (B, T, D): what enters the block. The same as
+    automatic differentiation of `transformer.branches`, for all histories at once.
     """
-
-    def jacobians(x):
-        attention, feed_forward = branches(weights, architecture, layer, x)
-        p = x[-1]
-        return jacrev(attention)(p), jacrev(feed_forward)(p + attention(p))
-
+    w = layer_weights(weights, layer)
+    added, first = _attention(w, architecture.heads, x)
+    second = _feed_forward(w, x[:, -1] + added)
     eye = torch.eye(architecture.width, dtype=x.dtype)
-    return tuple(eye + m for m in vmap(jacobians, chunk_size=_CHUNK)(x))
+    return eye + first, eye + second
+
+
+def _attention(w: dict, heads: int, x: torch.Tensor):
+    """What attention adds to the last position of x (B, T, D), (B, D), and its Jacobian there (B, D, D).
+
+    d out = Σ_t a_t (v_t − out) ds_t + a_T dv_T, scores s_t = q·k_t / √C, of which q, k_T and v_T move.
+    """
+    fused = F.linear(_normed(w, "norm1", x), w["self_attn.in_proj_weight"], w["self_attn.in_proj_bias"])
+    query, key, value = fused.unflatten(-1, (3, heads, -1)).unbind(2)  # (B, T, H, C)
+    q, root = query[:, -1], query.shape[-1] ** 0.5
+    share = torch.softmax(torch.einsum("bhc,bthc->bht", q, key) / root, -1)  # a
+    out = torch.einsum("bht,bthc->bhc", share, value)
+    apart = share.transpose(1, 2)[..., None] * (value - out[:, None]) / root  # (B, T, H, C)
+    by_query = torch.einsum("bthc,bthd->bhcd", apart, key)
+    by_key = torch.einsum("bhc,bhd->bhcd", apart[:, -1], q)
+    to_query, to_key, to_value = w["self_attn.in_proj_weight"].unflatten(0, (3, heads, -1))  # (H, C, D)
+    moved = by_query @ to_query + by_key @ to_key + share[..., -1, None, None] * to_value  # (B, H, C, D)
+    outwards = w["self_attn.out_proj.weight"]
+    added = F.linear(out.flatten(1), outwards, w["self_attn.out_proj.bias"])
+    return added, _through_norm(w, "norm1", x[:, -1], outwards @ moved.flatten(1, 2))
+
+
+def _feed_forward(w: dict, x: torch.Tensor) -> torch.Tensor:
+    """Jacobian (B, D, D) of the feed-forward branch at x (B, D)."""
+    hidden = F.linear(_normed(w, "norm2", x), w["linear1.weight"], w["linear1.bias"])
+    open_ = (hidden > 0).to(x)[:, None]
+    return _through_norm(w, "norm2", x, (w["linear2.weight"] * open_) @ w["linear1.weight"])
+
+
+def _normed(w: dict, norm: str, x: torch.Tensor) -> torch.Tensor:
+    return F.layer_norm(x, x.shape[-1:], w[norm + ".weight"], w[norm + ".bias"])
+
+
+def _through_norm(w: dict, norm: str, x: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """after @ J of layer norm at x (B, D), (B, D, D): J = gain (I − 11ᵀ/D − uuᵀ/D) / size, u what is kept."""
+    unit = F.layer_norm(x, x.shape[-1:])
+    size = (x.var(-1, correction=0) + 1e-5).sqrt()[:, None, None]
+    after = after * w[norm + ".weight"]
+    along = (after @ unit[..., None]) * unit[:, None] / x.shape[-1]
+    return (after - after.mean(-1, keepdim=True) - along) / size
 
 
 def jacobians(weights: dict, architecture: Architecture, tokens: torch.Tensor) -> dict[Part, torch.Tensor]:

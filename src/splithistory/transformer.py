@@ -218,7 +218,7 @@ def branches(weights: dict, architecture: Architecture, layer: int, x: torch.Ten
     are in x (their keys and values are constants), the block makes q = p + attention(p), then
     q + feed_forward(q). No dropout.
     """
-    a, w = architecture, _layer(weights, layer)
+    a, w = architecture, layer_weights(weights, layer)
 
     def normed(y, norm: str):
         return F.layer_norm(y, (a.width,), w[norm + ".weight"], w[norm + ".bias"])
@@ -252,7 +252,7 @@ def _stream(weights: dict, a: Architecture, tokens: torch.Tensor, dropout: Dropo
     masks = iter(dropout.masks(_mask_sizes(a, tokens.shape[1]), x.dtype) if dropout else _no_masks(a))
     for i in range(a.layers):
         yield x
-        layer, last = _layer(weights, i), i == a.layers - 1
+        layer, last = layer_weights(weights, i), i == a.layers - 1
         if i:
             projected = _project(x, layer, a.context if last else 1)
         x = _block(x, projected, layer, a, tokens.shape, masks, last=last)
@@ -268,7 +268,7 @@ def _first(weights: dict, a: Architecture, tokens: torch.Tensor):
     embedding = weights["embedding.weight"]  # (E, V, D)
     code = _positions(t, a.width, embedding.device, embedding.dtype)  # (T, D)
     table = (embedding[:, None] + code[:, None]).flatten(1, 2)  # (E, T·V, D)
-    rows = torch.cat([table, *_project(table, _layer(weights, 0))], -1).to(table)  # (E, T·V, 4D)
+    rows = torch.cat([table, *_project(table, layer_weights(weights, 0))], -1).to(table)  # (E, T·V, 4D)
     index = tokens.long() + _starts(e, t, a.n_tokens, tokens.device)
     x, *projected = F.embedding(index.reshape(e, b * t), rows.flatten(0, 1)).chunk(4, -1)
     return x, projected
@@ -280,7 +280,7 @@ def _starts(members: int, context: int, n_tokens: int, device: torch.device) -> 
     return torch.arange(members * context, device=device).view(members, 1, context) * n_tokens
 
 
-def _layer(weights: dict, i: int) -> dict:
+def layer_weights(weights: dict, i: int) -> dict:
     """The weights of block i by their own names."""
     prefix = _LAYER.format(i)
     return {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
