@@ -4,12 +4,14 @@ Takes arrays, tables and Matplotlib axes, never the study. One colour a goal and
 size everywhere, both readable without the other (colours after Okabe and Ito).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
@@ -305,13 +307,31 @@ def keep(fig: plt.Figure, name: str) -> None:
     """Glue a figure for the page to place with its caption (`{glue:figure}`), and close it.
 
     The page has the SVG; a notebook shows a PNG beneath the cell: Jupyter draws no SVG that it does not
-    trust, such as one of a notebook that was downloaded.
+    trust, such as one of a notebook that was downloaded. ValueError if a point lies outside of its panel:
+    limits that fitted other numbers would hide it without a word.
     """
     from IPython.core.interactiveshell import InteractiveShell
     from IPython.core.pylabtools import retina_figure
 
+    for number, panel in enumerate(fig.axes, start=1):
+        if hidden := sum(map(len, _outside(panel))):
+            limits = f"{panel.get_xlim()} and {panel.get_ylim()}"
+            raise ValueError(f"{name}: panel {number} hides {hidden} points, allowed are those in {limits}")
     shell, shown, about = InteractiveShell.instance(), {}, {}
     if shell.display_formatter is None or shell.display_formatter.formatters["image/png"].enabled:
         shown["image/png"], about["image/png"] = retina_figure(fig, base64=True)
     hand_over(name, fig, shown, about)
     plt.close(fig)
+
+
+def _outside(panel: Axes) -> Iterator[np.ndarray]:
+    """Points of clouds, and markers of lines, that lie outside of a panel by more than a two-hundredth."""
+    clouds = [c for c in panel.collections if isinstance(c, PathCollection)]
+    points: list[tuple] = [(c.get_offset_transform(), np.ma.filled(c.get_offsets(), np.nan)) for c in clouds]
+    marked = [line for line in panel.lines if line.get_marker() not in ("None", "", " ", None)]
+    points += [(line.get_transform(), line.get_xydata()) for line in marked]
+    for transform, at in points:
+        if transform == panel.transData:
+            there = panel.transAxes.inverted().transform(transform.transform(np.asarray(at, float)))
+            finite = there[np.isfinite(there).all(1)]
+            yield finite[(np.abs(finite - 0.5) > 0.505).any(1)]
