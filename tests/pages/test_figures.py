@@ -183,3 +183,24 @@ def test_models_on_goals_stand_in_the_panel_of_the_goal():
     points = [[tuple(np.ravel(line.get_data())) for line in ax.lines] for ax in axes]
     assert points == [[(0.9, 0.8)], [(0.5, 0.3), (0.7, 0.4)]]
     plt.close(fig)
+
+
+@pytest.mark.parametrize("draw", ["scatter", "plot", "errorbar"])
+def test_a_figure_that_hides_a_point_is_refused_and_one_with_none_is_kept(draw, monkeypatch):
+    kept = []
+    monkeypatch.setattr(figures, "hand_over", lambda name, *_: kept.append(name))
+    style = {"marker": "o"} if draw == "plot" else {"fmt": "o"} if draw == "errorbar" else {}
+    for limits in (None, (0, 3), (0, 2.9)):
+        fig, (ax, other) = plt.subplots(1, 2)
+        getattr(other, draw)([1.0, 2.0, np.nan], [10.0, 3.0, 5.0], **style)
+        other.set_xscale("log")
+        other.plot([0.1, 9], [-50, 50])  # a line without markers may go on beyond a panel
+        getattr(other, draw)([0.5], [3.0], transform=other.transAxes, **({} if draw == "errorbar" else style))
+        other.set_ylim(limits and (limits[0], 10 * limits[1] / 3))
+        if limits == (0, 2.9):
+            with pytest.raises(ValueError, match="fig-x: panel 2 hides 1 points, allowed are those in"):
+                figures.keep(fig, "fig-x")
+        else:
+            figures.keep(fig, "fig-x")
+        plt.close(fig)
+    assert kept == ["fig-x"] * 2

@@ -69,8 +69,9 @@ def test_cells_are_laid_out_in_the_order_in_which_they_come():
 
 
 def test_texts_of_arms_are_one_sentence():
-    cells = {"sampled": "1 of 2", "exact": (0.5, 0.25)}
-    assert findings.by_arm(cells, 2) == "1 of 2 (sampled arm); 0.50 ± 0.25 (exact arm)"
+    cells = {"sampled": "1 of 2", "exact": (0.5, 0.25), "acted": (0.5, (0.25, 0.75))}
+    said = "1 of 2 (sampled arm); 0.50 ± 0.25 (exact arm); 0.50 (0.25 to 0.75; acted arm)"
+    assert findings.by_arm(cells, 2) == said
 
 
 def test_shares_are_in_percent_with_the_ends_of_their_interval():

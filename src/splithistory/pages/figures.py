@@ -326,6 +326,7 @@ def keep(fig: plt.Figure, name: str) -> None:
 
 def _outside(panel: Axes) -> Iterator[np.ndarray]:
     """Points of clouds, and markers of lines, that lie outside of a panel by more than a two-hundredth."""
+    _ = panel.viewLim  # limits that fit the data are computed when they are first asked for
     clouds = [c for c in panel.collections if isinstance(c, PathCollection)]
     points: list[tuple] = [(c.get_offset_transform(), np.ma.filled(c.get_offsets(), np.nan)) for c in clouds]
     marked = [line for line in panel.lines if line.get_marker() not in ("None", "", " ", None)]
