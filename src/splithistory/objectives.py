@@ -351,9 +351,9 @@ def maxent_goal_directedness(measured: SplitHistory, goals) -> np.ndarray:
 
 def confusion(true, guessed, labels) -> np.ndarray:
     """Counts (L, L): rows are the goals that models were trained on, columns the guesses."""
-    labels = list(labels) if is_listed(labels) else []
+    true, guessed, labels = (list(v) if is_listed(v) else v for v in (true, guessed, labels))
     for name, given in (("true", true), ("guessed", guessed)):
-        if not is_listed(given) or any(label not in labels for label in given):
+        if not is_listed(labels) or not is_listed(given) or any(label not in labels for label in given):
             raise ValueError(f"{name}: given {shown(given)}, allowed are of the labels {shown(labels)}")
     table = np.zeros((len(labels), len(labels)), dtype=int)
     for row, column in zip(true, guessed, strict=True):

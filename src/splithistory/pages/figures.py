@@ -303,18 +303,18 @@ def nothing(why: str) -> plt.Figure:
     return fig
 
 
-def keep(fig: plt.Figure, name: str) -> None:
+def keep(fig: plt.Figure, name: str, *, cut_off: bool = False) -> None:
     """Glue a figure for the page to place with its caption (`{glue:figure}`), and close it.
 
     The page has the SVG; a notebook shows a PNG beneath the cell: Jupyter draws no SVG that it does not
     trust, such as one of a notebook that was downloaded. ValueError if a point lies outside of its panel:
-    limits that fitted other numbers would hide it without a word.
+    limits that fitted other numbers would hide it without a word. cut_off: the caption says that some do.
     """
     from IPython.core.interactiveshell import InteractiveShell
     from IPython.core.pylabtools import retina_figure
 
     for number, panel in enumerate(fig.axes, start=1):
-        if hidden := sum(map(len, _outside(panel))):
+        if (hidden := sum(map(len, _outside(panel)))) and not cut_off:
             limits = f"{panel.get_xlim()} and {panel.get_ylim()}"
             raise ValueError(f"{name}: panel {number} hides {hidden} points, allowed are those in {limits}")
     shell, shown, about = InteractiveShell.instance(), {}, {}

@@ -165,7 +165,7 @@ def laid_out(cells: Mapping[tuple, Any], index: list[str], *, digits: int = 3) -
 
 
 def by_arm(cells: Mapping, digits: int = 3) -> str:
-    """{arm: what a cell of `table` may be} as one text, each with the name of its arm, in its own brackets."""
+    """{arm: what a cell of `table` may be} as one text, each with the name of its arm in its brackets."""
     texts = {arm: _cell(cell, digits) for arm, cell in cells.items()}
     opened = {arm: f"{text[:-1]}; " if text.endswith(")") else f"{text} (" for arm, text in texts.items()}
     return "; ".join(f"{text}{arm} arm)" for arm, text in opened.items())
