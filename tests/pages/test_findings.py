@@ -108,3 +108,11 @@ def test_reports_that_are_not_as_they_were_written_are_refused_in_a_line(what, t
         (tmp_path / "b.json").write_text(json.dumps({"device": "b", "solve": {"2": [0.5]}}))
     with pytest.raises(ValueError, match=r"^store: \S+ is missing( or altered)?; restore it with git$"):
         findings.benchmarked(tmp_path, "solve")
+
+
+@pytest.mark.parametrize(
+    ("device", "maker"),
+    [("cpu-2-amd-epyc", "AMD"), ("cpu-16-intel-r-xeon-r-processor", "Intel"), ("nvidia-h100", "Nvidia")],
+)
+def test_a_machine_is_called_by_its_maker(device, maker):
+    assert findings.maker(device) == maker

@@ -137,6 +137,12 @@ def benchmarked(folder: Path, name: str) -> dict[str, np.ndarray]:
     return {device: np.array([(int(n), np.median(s)) for n, s in of[device].items()]).T for device in of}
 
 
+def maker(device: str) -> str:
+    """Who made a machine, from the name of its benchmark: "AMD" for cpu-2-amd-epyc."""
+    words = [word for word in device.split("-") if word != "cpu" and not word.isdigit()]
+    return words[0].upper() if len(words[0]) < 4 else words[0].capitalize()
+
+
 def table(rows: Mapping, *, digits: int = 3, index: str | list[str] | None = None) -> pd.DataFrame:
     """{row: {column: cell}} as a table of texts: (mean, half width) as `mean ± half`, others as `between`.
 
