@@ -34,7 +34,7 @@ def handed_over(monkeypatch):
 
 def test_bad_input_touches_nothing(small_book, tmp_path, handed_over):
     bad = [({"seed": "1e3"}, "cpu", "seed: given 1e3"), ({"nope": 1}, "cpu", "nope: not a parameter")]
-    for given, device, message in [*bad, ({}, "tpu", "device: given tpu, allowed on this machine: cpu")]:
+    for given, device, message in [*bad, ({}, "tpu", "device: given 'tpu', allowed on this machine: cpu")]:
         with pytest.raises(ValueError, match=message):
             book.build(given, tmp_path / "_build", device=device, root=small_book)
     assert handed_over == [] and not (tmp_path / "_build").exists()

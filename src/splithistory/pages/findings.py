@@ -139,8 +139,8 @@ def benchmarked(folder: Path, name: str) -> dict[str, np.ndarray]:
 
 def maker(device: str) -> str:
     """Who made a machine, from the name of its benchmark: "AMD" for cpu-2-amd-epyc."""
-    words = [word for word in device.split("-") if word != "cpu" and not word.isdigit()]
-    return words[0].upper() if len(words[0]) < 4 else words[0].capitalize()
+    word = next((w for w in device.split("-") if w != "cpu" and not w.isdigit()), device)
+    return word.upper() if len(word) < 4 else word.capitalize()
 
 
 def table(rows: Mapping, *, digits: int = 3, index: str | list[str] | None = None) -> pd.DataFrame:
