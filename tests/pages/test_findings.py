@@ -116,7 +116,7 @@ def test_reports_that_are_not_as_they_were_written_are_refused_in_a_line(what, t
         ("cpu-2-amd-epyc", "AMD"),
         ("cpu-16-intel-r-xeon-r-processor", "Intel"),
         ("nvidia-h100", "Nvidia"),
-        ("cpu-2", "Cpu-2"),
+        ("cpu", "CPU"),
     ],
 )
 def test_a_machine_is_called_by_its_maker(device, maker):
