@@ -20,14 +20,13 @@ from splithistory.planning import epsilon_greedy, value_iteration
 from splithistory.procedure import draw
 from splithistory.study.store import publish_tables
 
+PLACE = "worlds/lake"
 HORIZON, IDLE = 20, 2  # an episode that ended is continued by a step to the right
 OUTCOMES = {"fell": {"H": 0}, "fell, on the way, arrived": {"H": 0, "G": 2}}  # others are 1
 AGENTS = {"strong": 0.0, "weak": 0.5, "random": 1.0}  # ε: how often any action is played alike
 SIZES = (50, 100, 200)  # sequences, and seeds
 QUANTITIES = ("op", "imp", "imp_min")
 TRUE_SEQUENCES = 100_000
-
-PLACE = "worlds/lake"
 
 
 class Lake:

@@ -207,7 +207,7 @@ def _initial(seeds: Iterable, widths: Sequence[int]) -> list[torch.Tensor]:
     """Weights and biases of each layer, (E, in, out) and (E, 1, out), each member's from its own seed."""
     members = []
     for seed in seeds:
-        rng = np.random.default_rng([check_seed(seed), 1])  # other draws than those of `layouts`
+        rng = np.random.default_rng([seed, 1])  # other draws than those of `layouts`
         members.append([rng.normal(size=shape) / np.sqrt(shape[0]) for shape in pairwise(widths)])
     layers = [torch.tensor(np.stack(layer), dtype=torch.float32) for layer in zip(*members, strict=True)]
     layers[-1] *= 0.1  # nearly even at first

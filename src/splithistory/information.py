@@ -118,7 +118,7 @@ def as_table(table, *columns):
 
 def as_names(names, name: str) -> list[str]:
     """`names`, one text or more, as a list; ValueError otherwise."""
-    listed = list(names) if is_listed(names) else []
+    listed = as_list(names)
     if not listed or not all(isinstance(each, str) for each in listed):
         raise ValueError(f"{name}: given {shown(names)}, allowed is a list of texts")
     return listed
@@ -185,6 +185,11 @@ def is_listed(values) -> bool:
     return several and getattr(values, "ndim", 1) > 0
 
 
+def as_list(values) -> list:
+    """`values` as a list; empty if they are not several (`is_listed`)."""
+    return list(values) if is_listed(values) else []
+
+
 def check_integer(name: str, value, least: int, most: int = _MOST) -> int:
     """`value` if it is an integer in `least` to `most`; ValueError otherwise (1e3 and True are refused)."""
     if not _is_integer(value) or not least <= value <= most:
@@ -217,10 +222,9 @@ def check_seed(seed):
 
 def check_seeds(seeds) -> list:
     """`seeds`, one or more as in `check_seed`, as a list; ValueError otherwise."""
-    seeds = list(seeds) if is_listed(seeds) else []
-    if not seeds:
+    if not (listed := as_list(seeds)):
         raise ValueError("seeds: none given, allowed is at least one integer >= 0")
-    return [check_seed(seed) for seed in seeds]
+    return [check_seed(seed) for seed in listed]
 
 
 def check_choice(name: str, value, allowed) -> None:

@@ -16,7 +16,6 @@ import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import rankdata
 
-from . import information
 from .histograms import CUTS, cut_at, logs
 from .information import (
     as_distribution,
@@ -26,6 +25,7 @@ from .information import (
     as_table,
     binary_kl,
     check_choice,
+    check_integer,
     goal_mask,
     is_listed,
     kl,
@@ -44,7 +44,7 @@ _HALVINGS = 30  # of that range: to 1e-6, and so to 1e-12 what is flat at its ma
 
 def every_goal(n_outcomes: int) -> list[tuple[int, ...]]:
     """All goals: sets of at least one outcome and not all, 2^K − 2 of them; K at most 20."""
-    sizes = range(1, information.check_integer("n_outcomes", n_outcomes, 1, 20))
+    sizes = range(1, check_integer("n_outcomes", n_outcomes, 1, 20))
     return [goal for size in sizes for goal in combinations(range(n_outcomes), size)]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import softmax
 
-from .information import as_integers, as_rate, check_integer, is_listed
+from .information import as_integers, as_list, as_rate, check_integer
 from .statistics import Interval
 
 
@@ -62,8 +62,7 @@ def cross_entropy(world, sets, pairs: int = 0, *, known: int = 1) -> Interval:
     The last token is the one to tell. With the half width of a 95 % interval over windows.
     """
     means, errors = [], []
-    sets = list(sets) if is_listed(sets) else []
-    if not sets:
+    if not (sets := as_list(sets)):
         raise ValueError("sets: none given, allowed is at least one array of windows (N, T + 1)")
     for windows in sets:
         windows = as_integers(windows, "sets", world.n_tokens, "NT")

@@ -17,6 +17,7 @@ from scipy.stats import f as f_distribution
 from .information import (
     LARGEST,
     as_array,
+    as_list,
     as_names,
     as_number,
     as_rate,
@@ -27,7 +28,6 @@ from .information import (
     check_level,
     check_memory,
     check_seed,
-    is_listed,
     shown,
 )
 
@@ -178,7 +178,7 @@ def clustered_interval(
 
 
 def _clusters(clusters) -> list:
-    clusters = list(clusters) if is_listed(clusters) else []
+    clusters = as_list(clusters)
     if len(clusters) < 2:
         raise ValueError(f"clusters: given {len(clusters)}, allowed are at least 2 independent ones")
     return clusters

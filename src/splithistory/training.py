@@ -18,10 +18,10 @@ from .data import TEST_SEED, Interventions, batch, even_windows, histories, indi
 from .engine import Keep, Learner, Log, Loop, Progress, State, Trained, on_own_stream
 from .information import (
     as_goal,
+    as_list,
     check_choice,
     check_integer,
     check_seeds,
-    is_listed,
     shown,
 )
 from .products import in_format
@@ -234,7 +234,7 @@ def reinforce(
 
 def _of_members(goals, members: int, world: Recurrence) -> list[tuple[int, ...]]:
     """The goal of each member."""
-    goals = list(goals) if is_listed(goals) else []
+    goals = as_list(goals)
     if len(goals) != members:
         raise ValueError(f"goals: given {len(goals)}, allowed are as many as seeds: {members}")
     return [as_goal(goal, world.alphabet) for goal in goals]

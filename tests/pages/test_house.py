@@ -119,6 +119,26 @@ def test_no_later_cell_sets_a_parameter(chapter):
     assert overwritten(chapters.load(chapter, ROOT)) == set()
 
 
+def idle(notebook) -> set[str]:
+    """Names that a chapter imports twice or never uses; lines of magic aside."""
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    nodes = list(ast.walk(ast.parse(re.sub(r"(?m)^%.*$", "", code))))
+    imported = [n for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for n in node.names]
+    names = [(n.asname or n.name).split(".")[0] for n in imported]
+    used = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return {name for name in names if names.count(name) > 1 or name not in used}
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_chapter_imports_what_it_uses_and_once(chapter):
+    assert idle(chapters.load(chapter, ROOT)) == set()
+
+
+def test_an_import_that_is_idle_or_a_second_one_is_noticed():
+    cells = ([], "from a import b, c"), ([], "from a import c, d\nb + c + d"), ([], "import e.f\ne.f.g")
+    assert idle(page(*cells, ([], "import unused as u"))) == {"c", "u"}
+
+
 @pytest.mark.parametrize(
     "source", ["n = 2", "for n in x: pass", "import numpy as n", "def n(): pass", "with x as n: pass"]
 )

@@ -314,7 +314,7 @@ def keep(fig: plt.Figure, name: str, *, cut_off: bool = False) -> None:
     from IPython.core.pylabtools import retina_figure
 
     for number, panel in enumerate(fig.axes, start=1):
-        if (hidden := sum(map(len, _outside(panel)))) and not cut_off:
+        if not cut_off and (hidden := sum(map(len, _outside(panel)))):
             limits = f"{panel.get_xlim()} and {panel.get_ylim()}"
             raise ValueError(f"{name}: panel {number} hides {hidden} points, allowed are those in {limits}")
     shell, shown, about = InteractiveShell.instance(), {}, {}
