@@ -23,7 +23,7 @@ def sampled(classes, probs, table, condition: str, seed) -> tuple[np.ndarray, np
 
     classes (N,) of the histories; probs (N, A); table (M, A, K); condition "action" or "history", as in
     `split_history`. Returns weights (N,), F (K,) and F' (N, K), a row for each history that was answered.
-    Warns where Imp is infinite. ValueError if there are fewer than two histories, or no seed.
+    A UserWarning where Imp is infinite. ValueError if there are fewer than two histories, or no seed.
     """
     check_choice("condition", condition, CONDITIONS)
     as_distribution(probs, "probs"), as_distribution(table, "table")
