@@ -102,6 +102,24 @@ def test_small_pages_can_be_read_in_every_form(small, browser, form):
             check_form(browser, site, name, form)
 
 
+@pytest.mark.parametrize(
+    ("planted", "rule"),
+    [
+        ("document.querySelectorAll('pre span').forEach(e => e.style.color = '#ddd')", "color-contrast"),
+        ("document.querySelector('article p').style.color = '#ddd'", "color-contrast"),
+        ("document.querySelector('figure svg').removeAttribute('aria-label')", "svg-img-alt"),
+        ("document.querySelector('article p a[href]').textContent = ''", "link-name"),
+    ],
+)
+def test_a_fault_that_is_planted_in_a_page_is_objected_to(small, browser, planted, rule):
+    with pages.served(small) as site:
+        page = pages.opened(browser, f"{site}/book/part/second.html", "desk, light")
+        page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
+        page.evaluate(planted)
+        assert any(each.startswith(f"{rule}: ") for each in pages.violations(page))
+        page.close()
+
+
 @pytest.mark.parametrize("form", pages.FORMS)
 def test_real_pages_can_be_read_in_every_form(real, browser, form):
     with pages.served(real) as site:
