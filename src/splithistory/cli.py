@@ -325,15 +325,16 @@ def _claims(args: argparse.Namespace) -> None:
 
 
 def _add_reference(commands: Any) -> None:
-    text = "Execute every chapter as published and write its text outputs to tests/reference."
+    text = "Execute chapters as published and write their text outputs to tests/reference."
     command = commands.add_parser("reference", help="renew the runs the tests compare with", description=text)
+    command.add_argument("names", nargs="*", metavar="CHAPTER", help="such as `sequence` (default: all)")
     command.set_defaults(run=_reference)
 
 
 def _reference(args: argparse.Namespace) -> None:
     from splithistory.pages import book
 
-    for path in book.reference():
+    for path in book.reference(args.names):
         print(path)
 
 

@@ -149,11 +149,16 @@ def test_references_are_the_same_bytes_every_time(small_book, tmp_path):
     stale = tmp_path / "reference/part/gone.ipynb"
     stale.parent.mkdir(parents=True)
     stale.touch()
-    paths = book.reference(tmp_path / "reference", root=small_book)
+    paths = book.reference(output=tmp_path / "reference", root=small_book)
     first = [path.read_bytes() for path in paths]
-    book.reference(tmp_path / "reference", root=small_book)
-    assert [path.read_bytes() for path in paths] == first
     assert sorted(tmp_path.rglob("*.ipynb")) == sorted(paths) and len(paths) == 2
+    paths[1].unlink()
+    stale.touch()
+    renewed = book.reference(["second"], tmp_path / "reference", root=small_book)
+    assert renewed == [paths[1]]  # the others stay
+    assert [path.read_bytes() for path in paths] == first and stale.exists()
+    with pytest.raises(ValueError, match=r"chapter: given gone,"):
+        book.reference(["second", "gone"], tmp_path / "reference", root=small_book)
     figure = nbformat.read(paths[1], as_version=4).cells[-2]
     assert [list(output.data) for output in figure.outputs] == [["text/x-plotted"]]
     assert figure.metadata == {"tolerance": 0.01}

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sysconfig
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +19,18 @@ import yaml
 from .. import study
 from ..study.store import DEVICE_VARIABLE, STORE_VARIABLE, replace_folder
 from . import kernels, plotted
-from .chapters import BookError, chapters, check, load, pages, parameters, project_root, run, write
+from .chapters import (
+    BookError,
+    chapters,
+    check,
+    find_chapter,
+    load,
+    pages,
+    parameters,
+    project_root,
+    run,
+    write,
+)
 from .comparison import comparable
 
 KEPT_OF_CELLS = ("tags", "tolerance")  # what nbval does with a cell, and how closely `validation` compares
@@ -178,22 +189,26 @@ def _refuse_stderr(notebook: nbformat.NotebookNode, chapter: str) -> None:
 # --- the references ----------------------------------------------------------------------------
 
 
-def reference(output: Path | None = None, *, root: Path | None = None) -> list[Path]:
-    """Execute every chapter as published and keep what it shows but pictures, the same bytes every time.
+def reference(
+    names: Sequence[str] = (), output: Path | None = None, *, root: Path | None = None
+) -> list[Path]:
+    """Execute chapters as published and keep what they show but pictures, the same bytes every time.
 
-    output: the folder of the references, `tests/reference` if left out; what is in it from chapters that are
-    gone is removed. root: the folder that holds the book; found from the working directory if left out.
-    BookError: a cell fails or writes to stderr; then nothing is written.
+    names: of chapters, as in `find_chapter`; if none, all of them, and what is in the folder from chapters
+    that are gone is removed. output: the folder of the references, `tests/reference` if left out. root: the
+    folder that holds the book; found from the working directory if left out.
+
+    ValueError: no chapter is called so. BookError: a cell fails or writes to stderr. Then nothing is written.
     """
     root = root or project_root()
     output = root / "tests" / "reference" if output is None else Path(output).absolute()
     executed = {}
-    plan: dict[str, dict] = {chapter: {} for chapter in chapters(root)}
+    plan: dict[str, dict] = {find_chapter(name, root): {} for name in names or chapters(root)}
     for chapter, notebook, _ in _executed(plan, root, extension=plotted.__name__):
         executed[output / f"{chapter.removeprefix('book/')}.ipynb"] = _stable(notebook)
     for path, notebook in executed.items():
         write(notebook, path)
-    for path in set(output.rglob("*.ipynb")) - set(executed):
+    for path in set(() if names else output.rglob("*.ipynb")) - set(executed):
         path.unlink()
     return list(executed)
 
