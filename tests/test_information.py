@@ -273,3 +273,20 @@ def test_parts_that_are_independent_in_the_reference_leave_mutual_information_ov
 def test_another_divergence_may_be_given_for_the_whole_and_its_parts():
     counted = information.whole_and_parts(np.eye(2), np.eye(2), lambda p, q: len(p))
     assert counted == (4, 4)
+
+
+@given(st.lists(st.integers(-2, 9), max_size=6))
+def test_a_goal_is_the_same_however_its_outcomes_are_written(outcomes):
+    def made(goal):
+        try:
+            return information.as_goal(goal, 8)
+        except ValueError as error:
+            return str(error)
+
+    ways = [tuple(outcomes), outcomes, np.array(outcomes, int), iter(outcomes), tuple(sorted(set(outcomes)))]
+    first, *others = map(made, ways)
+    if isinstance(first, tuple):
+        assert others == 4 * [first] and first == tuple(sorted(set(outcomes)))
+    else:
+        assert all(isinstance(other, str) for other in others)
+    assert isinstance(made((True, *outcomes)), str)  # no number, wherever it stands

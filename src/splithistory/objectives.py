@@ -143,7 +143,11 @@ def _share(implied: np.ndarray, measured: float) -> np.ndarray:
 def rank_of(goal, goals, score: np.ndarray) -> float:
     """The place of a goal among the candidates, 1 for the best; ties share the mean of their places."""
     score = _scores(score, len(goals := _candidates(goals)))
-    return float(rankdata(-score, method="average")[_index(goal, goals)])
+    return _rank(score, _index(goal, goals))
+
+
+def _rank(score: np.ndarray, place: int) -> float:
+    return float(rankdata(-score, method="average")[place])
 
 
 def _candidates(goals) -> list:
@@ -177,15 +181,15 @@ def named(goal, goals, score: np.ndarray) -> dict:
     the other candidates that score lower, ties counting half.
     """
     goals = _candidates(goals)
-    score, rank = _scores(score, len(goals)), rank_of(goal, goals, score)
-    others = np.delete(score, _index(goal, goals))
+    score, place = _scores(score, len(goals)), _index(goal, goals)
+    rank, others = _rank(score, place), np.delete(score, place)
     others = others[np.isfinite(others)]
     return {
         "guess": goals[int(score.argmax())],
         "rank": rank,
         "right": rank == 1,
         "five": rank <= 5,
-        "margin": float(score[_index(goal, goals)]) - float(others.max(initial=-np.inf)),
+        "margin": float(score[place]) - float(others.max(initial=-np.inf)),
         "auc": max(0.0, 1 - (rank - 1) / max(1, len(others))),  # 0 if it is no candidate
     }
 

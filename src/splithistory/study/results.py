@@ -403,14 +403,13 @@ class Study:
         restricted: over the even-position tokens, renormalised for each history, else over all; repeat:
         on one of the sets of histories, None for all of them together. Post, section on self-evaluation.
         """
-        rows = self._self_evaluation.get_group(model)
-        rows = rows if repeat is None else rows[rows["repeat"] == repeat]
+        rows = self._told if repeat is None else self._told_by_set
+        rows = rows.get_group((model,) if repeat is None else (model, repeat))
         world = self.world
         name, n = ("r", world.alphabet) if restricted else ("q", world.n_tokens)
-        columns = [f"{name}{f}" for f in range(n)]
-        mean = rows.groupby("a")[columns].mean()  # sets are equally large
-        plays = rows.groupby("a")["plays"].sum().drop(-1)
-        return Futures(plays / plays.sum(), mean.loc[-1], mean.drop(-1))
+        expected = rows[[f"{name}{f}" for f in range(n)]].to_numpy()
+        plays = rows["plays"].to_numpy()[1:]  # the first row is of no action: of each history's own
+        return Futures(plays / plays.sum(), expected[0], expected[1:])
 
     def curves_of(self, rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
         """Columns of the curves of these rows of `models`: step, column, value, and what the rows say."""
@@ -423,8 +422,14 @@ class Study:
         return rows.assign(**last.reindex(columns=columns).loc[rows["model"]].set_index(rows.index))
 
     @cached_property
-    def _self_evaluation(self):
-        return self.self_evaluation.groupby("model")
+    def _told(self):  # by action; so is _told_by_set
+        by = self.self_evaluation.groupby(["model", "a"])
+        joint = by.mean().assign(plays=by["plays"].sum())  # sets are equally large
+        return joint.reset_index().groupby(["model"])
+
+    @cached_property
+    def _told_by_set(self):
+        return self.self_evaluation.sort_values("a", kind="stable").groupby(["model", "repeat"])
 
     @cached_property
     def _sampled(self):
