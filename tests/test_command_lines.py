@@ -130,7 +130,7 @@ def nothing_runs(tmp_path_factory):
             (chapters, "execute", execute),
             (chapters, "export", lambda *_, **__: []),
             (book, "build", lambda *_, **__: "page"),
-            (book, "reference", lambda: []),
+            (book, "reference", lambda names: []),
             (claims, "ledger", lambda *_, **__: []),
             (sweeps, "sweep", lambda *_, **__: SimpleNamespace(failures=[], failed="")),
         ):

@@ -34,6 +34,7 @@ from .store import checked_manifest, whole_folder, write_manifest, write_table
 ARMS = ("sampled", "exact", "acted")  # of reinforcement, in the order in which they are shown
 GOALS = {2: (0, 4), 4: (0, 2, 4, 6), 6: (0, 1, 2, 4, 5, 6)}  # the post's goals by n_good, outcomes s_{t+1}
 GRADES = grades(GOALS.values(), 8)  # the graded reward that they make, each holding the one before
+_ALL = -1  # in place of the number of a set of histories: all of them
 # how a model's logits are read when it is measured: (temperature, tokens it may play)
 READINGS = ((0.0, "all"), (1.0, "all"), (0.0, "odd"))
 
@@ -403,10 +404,8 @@ class Study:
         restricted: over the even-position tokens, renormalised for each history, else over all; repeat:
         on one of the sets of histories, None for all of them together. Post, section on self-evaluation.
         """
-        rows = self._told if repeat is None else self._told_by_set
-        rows = rows.get_group((model,) if repeat is None else (model, repeat))
-        world = self.world
-        name, n = ("r", world.alphabet) if restricted else ("q", world.n_tokens)
+        rows = self._told.get_group((model, _ALL if repeat is None else repeat))
+        name, n = ("r", self.world.alphabet) if restricted else ("q", self.world.n_tokens)
         expected = rows[[f"{name}{f}" for f in range(n)]].to_numpy()
         plays = rows["plays"].to_numpy()[1:]  # the first row is of no action: of each history's own
         return Futures(plays / plays.sum(), expected[0], expected[1:])
@@ -422,14 +421,10 @@ class Study:
         return rows.assign(**last.reindex(columns=columns).loc[rows["model"]].set_index(rows.index))
 
     @cached_property
-    def _told(self):  # by action; so is _told_by_set
+    def _told(self):
         by = self.self_evaluation.groupby(["model", "a"])
-        joint = by.mean().assign(plays=by["plays"].sum())  # sets are equally large
-        return joint.reset_index().groupby(["model"])
-
-    @cached_property
-    def _told_by_set(self):
-        return self.self_evaluation.sort_values("a", kind="stable").groupby(["model", "repeat"])
+        joint = by.mean().assign(plays=by["plays"].sum(), repeat=_ALL).reset_index()  # sets are equally large
+        return pd.concat([self.self_evaluation, joint]).sort_values("a").groupby(["model", "repeat"])
 
     @cached_property
     def _sampled(self):
