@@ -151,6 +151,8 @@ def test_references_are_the_same_bytes_every_time(small_book, tmp_path):
     stale.touch()
     paths = book.reference(output=tmp_path / "reference", root=small_book)
     first = [path.read_bytes() for path in paths]
+    book.reference(output=tmp_path / "reference", root=small_book)
+    assert [path.read_bytes() for path in paths] == first
     assert sorted(tmp_path.rglob("*.ipynb")) == sorted(paths) and len(paths) == 2
     paths[1].unlink()
     stale.touch()

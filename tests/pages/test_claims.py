@@ -16,7 +16,9 @@ from scipy import stats
 
 from splithistory import Recurrence, SplitHistory, measure, policies, statistics, study
 from splithistory.information import goal_mask
+from splithistory.measure import Futures
 from splithistory.pages import claims
+from splithistory.pages.claims import impact
 from splithistory.pages.claims.effects import Effect, exactly
 from splithistory.pages.claims.experiment import _rises_of_smaller_sets
 from splithistory.study import GOALS
@@ -951,3 +953,12 @@ def test_criteria_that_are_missing_or_malformed_are_named(tmp_path):
     unknown = CRITERIA["imp-adds"].model_copy(update={"id": "imp-subtracts"})
     with pytest.raises(ValueError, match="criteria: given imp-subtracts, allowed are alternative-baselines"):
         list(claims.verdicts(None, [unknown]))
+
+
+def test_many_partitions_at_once_merge_as_each_alone():
+    rng = np.random.default_rng(0)
+    own = Futures(rng.dirichlet(np.ones(3)), rng.dirichlet(np.ones(4)), rng.dirichlet(np.ones(4), 3))
+    groups = [((0,), (1, 2, 3)), ((0, 2), (1, 3))]
+    parts = np.array([[[outcome in group for group in pair] for outcome in range(4)] for pair in groups])
+    each = [own.merged(pair).imp for pair in groups]
+    assert impact._merged(own, parts.astype(int)).imp == pytest.approx(each, abs=1e-14)
