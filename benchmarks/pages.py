@@ -24,14 +24,17 @@ FORMS = {
     "phone, light": ("light", 390, 844),
     "phone, dark": ("dark", 390, 844),
 }
+CORE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf8")
 LOOK = Path(__file__).with_suffix(".js").read_text("utf8")
 # axe is many times as fast without what teaches it nothing: what is drawn inside a picture (it has its words
 # beside it, and axe cannot tell colours there), and words of code that look as others did: their text stays.
-AXE = """async () => {
+# Of its rules only COLOURS see another scheme than the rest did.
+COLOURS = ["color-contrast", "link-in-text-block"]
+AXE = """async rules => {
     document.querySelectorAll("svg:is([aria-hidden=true], [role=img]) > :not(title, desc)")
         .forEach(e => e.remove());
     const seen = {}, styles = ["color", "backgroundColor", "fontSize", "fontWeight", "opacity"];
-    const kind = e => [e.className, ...[e, e.closest("pre, .sig")].flatMap(
+    const kind = e => [e.className, e.getAttribute("style"), ...[e, e.closest("pre, .sig")].flatMap(
         of => styles.map(name => getComputedStyle(of)[name]))].join();
     const stay = new Set(), again = e => {
         const few = stay.has(e) || (seen[kind(e)] = (seen[kind(e)] || 0) + 1) <= 3;
@@ -41,30 +44,61 @@ AXE = """async () => {
     for (let depth = 0; depth < 5; depth++)
         [...document.querySelectorAll(":is(pre, .sig) :is(span, em):not([id], :has(*))")].filter(again)
             .forEach(e => e.replaceWith(...e.childNodes));
-    return (await axe.run(document, {resultTypes: ["violations"]}))
+    const only = rules ? {runOnly: {type: "rule", values: rules}} : {};
+    return (await axe.run(document, {resultTypes: ["violations"], ...only}))
     .violations.flatMap(rule => rule.nodes.map(node => `${rule.id}: ${node.target.join(" ")}`));
 }"""
 
 
-def opened(browser, address: str, form: str):
-    """A page in one of FORMS, at rest: mathematics set, everything loaded, nothing from elsewhere."""
+def opened(browser, address: str, form: str, complaints: list[str] | None = None):
+    """A page in one of FORMS, at rest: mathematics set, everything loaded, nothing from elsewhere.
+
+    complaints: gets a line for everything that should not happen while the page is open.
+    """
     scheme, width, height = FORMS[form]
     page = browser.new_page(
         viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
     )
-    host = urlparse(address).netloc
-    page.route("**/*", lambda r: r.continue_() if urlparse(r.request.url).netloc in (host, "") else r.abort())
+    watch(page, urlparse(address).netloc, [] if complaints is None else complaints)
     page.goto(address, wait_until="load")
     page.wait_for_function("document.documentElement.dataset.fitted")  # mathematics is set
     page.evaluate("document.fonts.ready")
-    page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))")  # equations fit
+    _at_rest(page)
     return page
 
 
-def violations(page) -> list[str]:
-    """What axe-core objects to on an open page, a line a node."""
-    page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text("utf8"))
-    return page.evaluate(AXE)
+def watch(page, host: str, complaints: list[str]) -> None:
+    """Cut off requests to other hosts, and note them, errors and warnings in a list."""
+
+    def inside_only(route):
+        if urlparse(route.request.url).netloc in (host, ""):
+            route.continue_()
+        else:
+            complaints.append(f"request to {route.request.url}")
+            route.abort()
+
+    page.route("**/*", inside_only)
+    page.on("console", lambda m: m.type in ("error", "warning") and complaints.append(f"console: {m.text}"))
+    page.on("pageerror", lambda error: complaints.append(f"page error: {error}"))
+    page.on("response", lambda r: r.status >= 400 and complaints.append(f"{r.status} for {r.url}"))
+
+
+def turn(page, scheme: str) -> None:
+    """Show an open page in the other colours, as when the reader's system turns "light" or "dark"."""
+    page.emulate_media(color_scheme=scheme)
+    page.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
+    _at_rest(page)
+
+
+def _at_rest(page) -> None:
+    page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))")  # equations fit
+
+
+def violations(page, rules: list[str] | None = None) -> list[str]:
+    """What axe-core objects to on an open page, a line a node; by some of its rules, or by all."""
+    if page.evaluate("typeof axe") != "object":
+        page.evaluate(CORE)
+    return page.evaluate(AXE, rules)
 
 
 def look(page) -> dict:

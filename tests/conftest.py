@@ -1,6 +1,7 @@
 """What several tests share: a small book, small networks, the cells of the derivations."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,7 @@ def tiny_profile(steps: int, evaluations: int, **fields) -> Profile:
 
 # What takes minutes goes first: begun last, it would leave every other core idle. The references come next.
 LONG = (
+    "test_book.py",
     "test_rendered.py",
     "test_runs.py",
     "test_claims.py",
@@ -128,6 +130,13 @@ def perturbed(weights: dict) -> dict:
 def member(weights: dict, e: int) -> dict:
     """The weights of one member, without the ensemble's axis."""
     return {name: w[e] for name, w in weights.items()}
+
+
+def check_links(html) -> None:
+    for page in [html / "index.html", *html.glob("book/**/*.html")]:
+        for target in re.findall(r'(?:href|src)="([^"#?]+)', page.read_text("utf8")):
+            if not re.match(r"[a-z]+:", target):
+                assert (page.parent / target).exists(), f"{page.relative_to(html)} -> {target}"
 
 
 @pytest.fixture(scope="session")

@@ -125,15 +125,28 @@ def test_the_library_needs_numpy_scipy_and_torch_alone(module):
     assert not foreign, f"{module} imports {sorted(foreign)}"
 
 
-def test_every_room_is_on_the_page_of_the_interface():
-    page = (ROOT / "book/reference/api.md").read_text("utf8")
-    judges = {room for room in FLOORS if room.startswith("pages.claims.")} - {
-        "pages.claims.effects",
-        "pages.claims.judging",
-        "pages.claims.ledger",
-    }
-    for room in sorted(set(FLOORS) - judges - {"cli", "pages.validation"}):
-        assert f".. automodule:: splithistory.{room}\n" in page, room
+def test_every_room_is_on_one_page_of_the_interface_and_in_its_summary():
+    pages = "".join(page.read_text("utf8") for page in (ROOT / "book/reference/api").glob("*.md"))
+    described = re.findall(r"^\.\. automodule:: splithistory\.(.+)$", pages, flags=re.M)
+    summary = (ROOT / "book/reference/api.md").read_text("utf8")
+    named = re.findall(r"^   ~splithistory\.(.+)$", summary, flags=re.M)
+    judges = {room for room in FLOORS if room.startswith("pages.claims.")}  # one wing, one line
+    rooms = set(FLOORS) - judges - {"cli", "pages.validation"}
+    assert sorted(rooms) == sorted(named)
+    verdicts = {f"pages.claims.{room}" for room in ("effects", "judging", "ledger", "page")}
+    assert rooms | verdicts == set(described)
+    assert len(described) == len(set(described))
+
+
+@pytest.mark.parametrize("module", sorted(SOURCES))
+def test_no_property_is_described_with_a_colon_which_the_interface_would_take_for_its_type(module):
+    """Napoleon reads the first line of a property's docstring as `type: description`."""
+    for node in ast.walk(ast.parse(SOURCES[module].read_text("utf8"))):
+        decorated = isinstance(node, ast.FunctionDef) and any(
+            "property" in ast.unparse(decorator) for decorator in node.decorator_list
+        )
+        first = ((ast.get_docstring(node) if decorated else None) or "").split("\n")[0]
+        assert ":" not in re.sub("`[^`]*`", "", first), f"{module}.{node.name}"
 
 
 @pytest.mark.parametrize("module", sorted(SOURCES))

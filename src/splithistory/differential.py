@@ -1,6 +1,6 @@
 """Differential optimization and impact: Op and Imp of a smooth agent, from Jacobians, in nats.
 
-Floor 1: arrays and callables. With P the input, A = f(P) the agent's action and F = g(A, P) the outcome,
+Floor 1: arrays and callables. With P the input, A = f(P) the agent's action and F = g(A, P) the outcome::
 
     J_g = ∂F/∂P with A held constant,   J_h = dF/dP with A varying.
 

@@ -32,7 +32,7 @@ class _Possible(Futures):
 
     @property
     def imp(self) -> float:
-        """Impact, in nats: the mean of KL(F ‖ F' | A); never infinite, see `SplitEpisodes`."""
+        """Impact, in nats, by the mean of KL(F ‖ F' | A); never infinite, see `SplitEpisodes`."""
         return self.possible.imp
 
     def decomposition(self, goal) -> dict[str, float]:

@@ -78,7 +78,7 @@ class Futures:
 
     @property
     def op(self) -> float:
-        """Optimization Σ_a π̄(a) H(D_a) − H(F), in nats: the mean of the entropies, given the action."""
+        """Optimization Σ_a π̄(a) H(D_a) − H(F), in nats, by the mean of the entropies given the action."""
         return self._mean(entr(self.counterfactual_probs).sum(-1)) - _scalar(entr(self.outcome_probs).sum(-1))
 
     @property
@@ -89,13 +89,13 @@ class Futures:
 
     @property
     def delta(self) -> float:
-        """δ = ln K − Σ_a π̄(a) H(D_a) >= 0, in nats: how far the unoptimized future is from uniform."""
+        """δ = ln K − Σ_a π̄(a) H(D_a) >= 0, in nats, how far the unoptimized future is from uniform."""
         mean = self._mean(entr(self.counterfactual_probs).sum(-1))
         return _scalar(not_negative(np.log(self.n_outcomes) - mean))
 
     @property
     def narrowing(self) -> float:
-        """ln K − H(F) = Op + δ >= 0, in nats: how far the future is from uniform, whoever made it so."""
+        """ln K − H(F) = Op + δ >= 0, in nats, how far the future is from uniform, whoever made it so."""
         return _scalar(not_negative(np.log(self.n_outcomes) - entr(self.outcome_probs).sum(-1)))
 
     def success(self, goal) -> float:

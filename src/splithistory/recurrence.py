@@ -1,6 +1,6 @@
 """The world: a stochastic multiplicative recurrence, sampled and in exact probabilities.
 
-Post, section "Pretraining on Sequence Prediction":
+Post, section "Pretraining on Sequence Prediction"::
 
     s_t = x + 8·(t mod 2),   x = ((∏_{i=1..16} (s_{t−i} + 1) mod 17) mod 8) with probability 0.98,
                              x uniform on 0..7 otherwise.
@@ -89,12 +89,12 @@ class Recurrence:
 
     @property
     def n_tokens(self) -> int:
-        """Number of tokens, both parities: 2K."""
+        """Number of tokens, 2K, of both parities."""
         return 2 * self.alphabet
 
     @property
     def predictability(self) -> float:
-        """Probability that the recurrence's own value comes next: the noise can hit it too (exact)."""
+        """Probability that the recurrence's own value comes next, exact; the noise can hit it too."""
         return 1 - self.noise + self.noise / self.alphabet
 
     @property
@@ -131,7 +131,7 @@ class Recurrence:
 
     @cached_property
     def table(self) -> np.ndarray:
-        """W(m, a, f), exact, (q − 1, 2K, K): outcome f after action a on a history of class m."""
+        """W(m, a, f), exact, (q − 1, 2K, K), of outcome f after action a on a history of class m."""
         total = np.arange(self.modulus - 1)[:, None] + self.logs.astype(int)[None, :]
         table = self._outcome_table[total % (self.modulus - 1)]
         for token, outcomes in self.sinks.items():

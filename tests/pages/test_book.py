@@ -9,10 +9,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import ROOT
+from conftest import ROOT, check_links
 
 from splithistory.pages import book
-from splithistory.pages.chapters import BookError
+from splithistory.pages.chapters import BookError, pages
 from splithistory.study.store import DEVICE_VARIABLE, STORE_VARIABLE
 
 BEFORE = set(os.environ)
@@ -185,3 +185,10 @@ def test_jupyter_book_alone_makes_the_same_book_whatever_the_home_says(small_boo
     assert [
         list(o.data) for c in offered.cells if c.cell_type == "code" for o in c.outputs if "data" in o
     ] == [["image/png"]]
+
+
+@pytest.mark.slow
+def test_every_chapter_runs_and_is_rendered_on_models_that_the_book_trains_itself(tmp_path):
+    page = book.build({"profile": "smoke", "fresh": True}, tmp_path / "_build", root=ROOT)
+    check_links(page.parent)
+    assert all((page.parent / f"{name}.html").is_file() for name in pages(ROOT))

@@ -20,6 +20,8 @@ PAGE = """<!DOCTYPE html><html><head><title>Impact</title>
 <script src="_static/vendor/fontawesome/js/all.min.js"></script>
 <script>document.documentElement.dataset.theme = localStorage.getItem("theme") || "auto";</script></head>
 <body>
+<ul><li class="has-children"><a href="api.html">Interface</a>
+<details><summary><span role="presentation"></span></summary><ul></ul></details></li></ul>
 <article><section><p>Optimization of \\(F\\) is <em>narrowing</em>. {filler}</p>
 <p>It is 95 % of 2 ± 1 nats: <code>5 % 2</code></p>
 <details><summary aria-label="Toggle">Show code</summary></details>
@@ -93,9 +95,13 @@ def test_a_number_and_its_unit_stay_on_one_line_but_code_stays_as_it_is(page):
 
 
 def test_nothing_is_named_by_other_words_than_it_shows_and_no_header_is_empty(page):
-    assert not page.select("summary[aria-label]") and not [t for t in page.select("th") if not t.text]
+    assert not page.select("article summary[aria-label]") and not [t for t in page.select("th") if not t.text]
     assert page.select_one("thead td") is not None and page.select_one("table").parent["class"] == ["scrolls"]
     assert page.select_one("[role=list] > [role=listitem]").text == "A book"
+
+
+def test_an_arrow_that_folds_pages_says_whose_they_are(page):
+    assert page.select_one("li.has-children summary")["aria-label"] == "Pages of Interface"
 
 
 def test_a_figure_leads_to_its_drawing_and_to_the_cell_that_made_it(page):

@@ -134,6 +134,8 @@ def _names(soup: BeautifulSoup) -> None:
     """Roles and names as those who hear a page need them."""
     for summary in soup.select("details > summary[aria-label]"):
         del summary["aria-label"]  # it named something else than can be read there
+    for summary in soup.select("li.has-children > details > summary"):  # shows an arrow alone
+        summary["aria-label"] = f"Pages of {summary.parent.parent.a.get_text(strip=True)}"
     for sidebar in soup.select("div.bd-sidebar-primary"):
         sidebar["role"], sidebar["aria-label"] = "complementary", "The book"
     for entry in soup.select("[role=doc-biblioentry]"):

@@ -39,7 +39,7 @@ class Tables(NamedTuple):
 
     @property
     def failed(self) -> str:
-        """How many executions failed, which, and why: one line."""
+        """How many executions failed, which, and why, in one line."""
         rows = self.failures.to_dict("records")
         each = [f"{_label(row)}: {reason}" for row in rows if (reason := row.pop("reason"))]
         return f"{len(each)} point{'s' * (len(each) > 1)} of the grid failed: {'; '.join(each)}"
@@ -68,12 +68,12 @@ class Point:
 
     @property
     def label(self) -> str:
-        """For people: the point of the grid."""
+        """The point of the grid, for people."""
         return _label(self.values)
 
     @property
     def shares(self) -> str:
-        """Names what points do in common, if anything: they wait for the first of them."""
+        """Names what points do in common, if anything; they wait for the first of them."""
         return key(self.spec)
 
     def done(self) -> list[dict]:

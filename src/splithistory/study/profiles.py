@@ -327,7 +327,7 @@ class Model:
 
     @property
     def label(self) -> str:
-        """For people: size, seed, arm or stage, and goal."""
+        """Size, seed, arm or stage, and goal, for people."""
         if isinstance(self.run, Generator):
             return self.run.label
         goal = f" n_good {len(self.run.goal)}" if self.run.goal else ""

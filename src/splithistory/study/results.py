@@ -116,13 +116,13 @@ class Study:
         return list(dict.fromkeys(rows["size"]))
 
     def generator(self, *, temperature: float = 0.0) -> SplitHistory:
-        """The sequence measured on itself: its likeliest token, or its own noisy draw at temperature 1."""
+        """The sequence measured on itself, by its likeliest token, or its own noisy draw at temperature 1."""
         model = self.models.loc[self.models["stage"] == "generator", "model"].iloc[0]
         return self.measured(int(model), temperature=temperature)
 
     @property
     def conclusive(self) -> bool:
-        """Whether what was found must hold: published, with three seeds and three sizes or more."""
+        """Whether what was found must hold, being published with three seeds and three sizes or more."""
         return self.published and min(self.finetuned()["seed"].nunique(), len(self.sizes)) >= 3
 
     def finetuned(self, arm: str = "sampled") -> pd.DataFrame:
@@ -154,7 +154,7 @@ class Study:
 
     @property
     def measures(self) -> pd.DataFrame:
-        """Every model measured, at temperature 0 and 1: a row each of model, temperature and `scalars`."""
+        """Every model measured, at temperature 0 and 1, a row each of model, temperature and `scalars`."""
         pairs = [(m, t) for m in self.models["model"] for t in (0.0, 1.0)]
         rows = [{"model": m, "temperature": t} | self.scalars(m, temperature=t) for m, t in pairs]
         return pd.DataFrame(rows)

@@ -84,7 +84,7 @@ class Run:
 
     @property
     def ensemble(self) -> str:
-        """The same for runs that can share a step: they differ in seed and goal only, and train."""
+        """The same for runs that can share a step; they differ in seed and goal only, and train."""
         return self.key
 
     @classmethod

@@ -59,7 +59,7 @@ class Criterion(BaseModel):
 
     @property
     def kind(self) -> str:
-        """How much the criterion could have known: blind, known before, proved or constructed."""
+        """How much the criterion could have known ("blind", "known before", "proved" or "constructed")."""
         if self.evidence != "measured":
             return self.evidence
         return "blind" if self.blind else "known before"
@@ -131,7 +131,7 @@ class Context:
 
     @cached_property
     def generator(self) -> SplitHistory:
-        """The sequence measured on itself: its own noisy draw."""
+        """The sequence measured on itself, by its own noisy draw."""
         return self.study.generator(temperature=1.0)
 
     @cached_property
