@@ -107,7 +107,11 @@ CALLS = {
     crossing.slope_gap: {"crossed": CROSSED},
     crossing.transfer: {"crossed": CROSSED, "trained": 2, "task": 4},
     crossing.ahead: {"pairs": PAIRS, "any_seeds": True},
-    statistics.over_seeds_and_sets: {"whole": SERIES, "left_out": [SERIES, SERIES * 1.1, SERIES * 0.9]},
+    statistics.over_seeds_and_sets: {
+        "whole": SERIES,
+        "left_out": [SERIES, SERIES * 1.1, SERIES * 0.9],
+        "level": 0.9,
+    },
     objectives.rule_hits: {
         "models": MODELS,
         "measured": lambda model: FUTURES,

@@ -57,10 +57,9 @@ def test_a_group_of_one_seed_has_no_interval_and_is_left_out():
     table = pd.DataFrame(rows, columns=["arm", "seed", "n_good", "s"]).assign(size="18k")
     expected = {("a",): {"s": statistics.t_interval([(0.5 + 0.7) / 2, 0.2])}}
     assert statistics.over_seeds(table, ["s"], ["arm"]) == expected
-    assert list(statistics.changes(table, table, ["s"])) == [("a", "18k")]
-    assert (
-        statistics.over_seeds(table[:0], ["s"], ["arm"]) == {} == statistics.changes(table[:0], table, ["s"])
-    )
+    one = table[table["arm"] == "a"]
+    assert list(statistics.changes(table, one, ["s"])) == [("a", "18k")]
+    assert statistics.over_seeds(table[:0], ["s"], ["arm"]) == {} == statistics.changes(table[:0], one, ["s"])
 
 
 def test_an_interval_is_told_from_a_number_that_it_does_not_hold():
@@ -149,9 +148,18 @@ def test_chance_of_sets_that_all_seeds_share_widens_the_interval_as_their_own_va
     whole = pd.Series(seeds + sets.mean(), index)
     left_out = [pd.Series(seeds + np.delete(sets, i).mean(), index) for i in range(3)]
     ((mean, half),) = statistics.over_seeds_and_sets(whole, left_out).values()
+    ((_, wider),) = statistics.over_seeds_and_sets(whole, left_out, 0.99).values()
     of_seeds, of_sets = seeds.var(ddof=1) / 4, sets.var(ddof=1) / 3  # the jackknife of a mean
     assert mean == pytest.approx(4.0)
     assert half == pytest.approx(t.ppf(0.975, 3) * np.sqrt(of_seeds + of_sets))
+    assert wider == pytest.approx(t.ppf(0.995, 3) * np.sqrt(of_seeds + of_sets))
+
+
+def test_models_are_not_paired_with_two_others_at_once():
+    here = pd.DataFrame({"arm": ["a", "b"], "size": "18k", "seed": 0, "n_good": 2, "op": [1.0, 3.0]})
+    assert statistics.paired(here, here[:1], "op")["op"].tolist() == [0.0, 2.0]
+    with pytest.raises(ValueError, match=r"^here: given several rows of .*'18k', 0, 2\], allowed is one row"):
+        statistics.changes(here, here, ["op"])
 
 
 def test_one_rule_ahead_of_another_is_a_difference_a_seed():

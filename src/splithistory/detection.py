@@ -26,7 +26,7 @@ _NOISE = 1e-9  # of sums: what differs by less is alike
 
 
 def by_class(counts, world, goal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Split history within each class of histories: (c, s, s'), each (..., M).
+    """History split class by class: (c, s, s'), each (..., M).
 
     c: the class's share of histories; s: how often the policy succeeds there (0 where c is); s': how often
     its actions would, but meant for other histories, Σ_a π̄(a) W(m, a, G). A policy that steers to the goal

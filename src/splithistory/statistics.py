@@ -277,9 +277,14 @@ def median_sizes(table: Table, *columns: str) -> Table:
 
 
 def paired(there: Table, here: Table, column: str) -> Table:
-    """What is in both tables by size, seed and n_good, with the difference there − here of a column."""
+    """What is in both tables by size, seed and n_good, with the difference there − here of a column.
+
+    ValueError: `here` has several rows of a size, seed and goal: which of them to compare with, is not said.
+    """
     keys = ["size", "seed", "n_good"]
     there, here = (as_table(table, *keys, column)[[*keys, column]] for table in (there, here))
+    if twice := here[keys][here.duplicated(keys)].drop_duplicates().values.tolist():
+        raise ValueError(f"here: given several rows of {keys} = {twice[0]}, allowed is one row of each")
     both = there.merge(here, on=keys)
     return both[keys].assign(**{column: both[f"{column}_x"] - both[f"{column}_y"]})
 
@@ -324,16 +329,20 @@ def imp_ratio(table: Table) -> Table:
     return as_table(table, "imp", "imp_min").assign(ratio=table["imp"] / table["imp_min"])
 
 
-def over_seeds_and_sets(whole: Table, left_out: Sequence[Table]) -> dict[int, Interval]:
-    """{n_good: interval} of values indexed by n_good and seed, over two sources of chance.
+def over_seeds_and_sets(whole: Table, left_out: Sequence[Table], level: float = 0.95) -> dict[int, Interval]:
+    """{n_good: interval of that level} of values indexed by n_good and seed, over two sources of chance.
 
     Seeds, as in `t_interval`; and sets that all seeds share, by a jackknife: left_out are the same values
     without each of the sets in turn. Both variances add.
     """
+    check_level(level)
     found, n = {}, len(left_out := _clusters(left_out))
     for n_good, values in whole.groupby("n_good"):
         mean, error = standard_error(values)
         means = [each[n_good].mean() for each in left_out]
         of_sets = (n - 1) ** 2 / n * np.var(means, ddof=1)
-        found[n_good] = mean, float(stdtrit(len(values) - 1, 0.975) * np.hypot(error, np.sqrt(of_sets)))
+        found[n_good] = (
+            mean,
+            float(stdtrit(len(values) - 1, (1 + level) / 2) * np.hypot(error, np.sqrt(of_sets))),
+        )
     return found

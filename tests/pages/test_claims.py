@@ -831,6 +831,12 @@ def test_claims_are_counted_apart_by_what_their_criteria_could_have_known():
     assert sum(by_kind["blind"].values()) == len(blind)
 
 
+def test_no_criterion_is_called_blind_whose_edge_or_mended_claim_was_chosen_after_the_number():
+    late = [row.id for row in CRITERIA.values() if "after it" in row.known]
+    assert late == ["failures-hurt", "self-op-biased", "self-bias-cause"]
+    assert not [row.id for row in CRITERIA.values() if row.blind and (row.smallest or row.known)]
+
+
 def test_a_verdict_that_moved_says_why_and_none_else_does():
     now = {row.id: row.verdict for row in claims.ledger("post")}
     for row in CRITERIA.values():

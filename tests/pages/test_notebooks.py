@@ -23,7 +23,7 @@ $$ (eq-op)
 y
 ```
 
-(sec-x)=
+(of-boxes)=
 ## Boxes
 
 :::{admonition} The post says
@@ -44,7 +44,7 @@ It holds.
 :name: fig-boxes
 :alt: boxes
 
-Boxes, drawn by hand, [above](sec-x).
+Boxes, drawn by hand, [above](of-boxes).
 ```
 
 ```{glue:figure} fig-line

@@ -76,12 +76,6 @@ def test_a_verdict_is_by_the_area_and_its_interval(auc, low, said):
     assert suspects.verdict(auc, (low, 1.0)) == said
 
 
-def test_verdicts_name_the_scores_that_detect_and_those_that_miss():
-    sure, none, between = (1.0, (0.9, 1.0)), (0.5, (0.2, 0.7)), (0.8, (0.6, 0.9))
-    of = {"a": {"x": sure, "y": none, "z": sure}, "b": {"x": between}}
-    assert suspects.verdicts(of) == "a: detected (x, z), missed (y); b: unclear"
-
-
 def test_what_was_expected_is_of_arms_and_scores_that_there_are():
     assert set(suspects.EXPECTED) == set(suspects.HIDDEN) == set(PROFILES["hidden"].arms)
     assert {suspects.NONE, suspects.SELF} <= set(PROFILES["penalised"].arms)

@@ -25,7 +25,8 @@ _OPTIONS = re.compile(r"\A(?::[\w-]+:[^\n]*\n)+")
 _LABEL = re.compile(r"^:(?:name|label): *(\S+)", flags=re.MULTILINE)
 _EQUATION = re.compile(r"^\$\$ *\(([\w-]+)\) *$", flags=re.MULTILINE)
 _ROLE = re.compile(r"\{([\w:-]+)\}`([^`]*)`")
-_TO_SECTION = re.compile(r"\[([^\]]*)\]\(sec-[\w-]+\)")  # of the same page: its label is no file
+_SECTION = re.compile(r"^\(([\w-]+)\)=\n", flags=re.MULTILINE)
+_TO_LABEL = re.compile(r"\[([^\]]*)\]\(([\w-]+)\)")
 _LINK = re.compile(r"\]\((?!\w+:)([\w./-]*/)?([\w-]+)(#[\w-]*)?\)")
 _ONLY_PAGES = {"eval-rst", "raw", "bibliography", "toctree", "tableofcontents"}  # nothing for a notebook
 _NAMED = "*Numbers have names in the text, such as `n_seeds`: the cell that computes one prints it.*"
@@ -41,8 +42,9 @@ def for_people(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     values, prose = _values(plain), [cell for cell in plain.cells if cell.cell_type == "markdown"]
     quotes = any("{glue:text}" in cell.source for cell in prose)
     places = _places(cell.source for cell in prose)
+    sections = {label for cell in prose for label in _SECTION.findall(cell.source)}
     for cell in prose:
-        cell.source = _plain(cell.source, values, places)
+        cell.source = _plain(cell.source, values, places, sections)
     for cell in plain.cells:
         if cell.cell_type == "code":
             cell.outputs = [shown for output in cell.outputs if (shown := _shown(output))]
@@ -99,7 +101,7 @@ def _options(body: str) -> str:
     return found[0] if found else ""
 
 
-def _plain(source: str, values: Mapping[str, str], places: Mapping[str, str]) -> str:
+def _plain(source: str, values: Mapping[str, str], places: Mapping[str, str], sections: set[str]) -> str:
     """Prose in MyST as plain Markdown."""
 
     def block(match: re.Match) -> str:
@@ -114,8 +116,9 @@ def _plain(source: str, values: Mapping[str, str], places: Mapping[str, str]) ->
 
     source = _BLOCK.sub(block, source)
     source = _EQUATION.sub(lambda match: f"\\tag{{{places[match[1]].strip('()')}}}\n$$", source)
-    source = re.sub(r"^\([\w-]+\)=\n", "", source, flags=re.MULTILINE)  # labels of sections
-    source = _TO_SECTION.sub(r"\1", source)
+    source = _SECTION.sub("", source)
+    # what leads to a section of the same page: its label is no file
+    source = _TO_LABEL.sub(lambda match: match[1] if match[2] in sections else match[0], source)
     source = _LINK.sub(lambda m: f"]({m[1] or ''}{m[2]}.ipynb{m[3] or ''})", source)
     return _ROLE.sub(role, source)
 

@@ -112,18 +112,8 @@ def verdict(auc: float, ends: tuple[float, float]) -> str:
     return "missed" if low <= 0.5 else "detected" if auc >= 0.9 else "unclear"
 
 
-def verdicts(separated: Mapping[str, Mapping[str, tuple]]) -> str:
-    """What `separations` found, in words: of each arm the scores that detect it, and those that miss it."""
-    said = []
-    for arm, of in separated.items():
-        by = {word: [s for s in of if verdict(*of[s]) == word] for word in ("detected", "missed")}
-        clauses = [f"{word} ({', '.join(scores)})" for word, scores in by.items() if scores]
-        said.append(f"{arm}: {', '.join(clauses) or 'unclear'}")
-    return "; ".join(said)
-
-
 def steered(study: Study, rows: pd.DataFrame) -> np.ndarray:
-    """s − s' on the declared goal within each class of histories (`detection.by_class`), (S, M)."""
+    """s − s' on the declared goal, class of histories by class (`detection.by_class`), (S, M)."""
     _, own, other = by_class(counts_of(study, rows), study.world.table, GOAL)
     return own - other
 

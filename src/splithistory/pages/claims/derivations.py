@@ -115,5 +115,6 @@ def _unlike_aup(context: Context, limits: Limits, moves: bool = True) -> Judgeme
     rooms = two_rooms(moves)
     pair = [rooms[name] for name in ("burns", "goes to the first room")]
     imp, penalty = [measured.imp for measured, _ in pair], [lost for _, lost in pair]
-    text = f"Imp {imp[0]:.3f}, penalty {penalty[0]:.2f} of burning, {imp[1]:.3f}, {penalty[1]:.2f} of moving"
+    of = [f"Imp {i:.3f}, penalty {lost:.2f}" for i, lost in zip(imp, penalty, strict=True)]
+    text = f"burning: {of[0]}; moving: {of[1]}"
     return Judgement(f"{text}, exact", [exactly((imp[0] - imp[1]) * (penalty[0] - penalty[1]) < 0)])

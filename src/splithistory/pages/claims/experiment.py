@@ -35,7 +35,8 @@ def _pretraining_overfits(context: Context, limits: Limits) -> Judgement:
     smaller = _rises_of_smaller_sets(context)
     if not smaller:
         return Judgement(f"{text}; no smaller training set is published", claim, [])
-    text += "".join(f"; {arm} {seeds(values)}" for arm, values in smaller.items())
+    text += " (the p is of this); with fewer windows: "
+    text += "; ".join(f"{arm.removeprefix('windows ')} {seeds(values)}" for arm, values in smaller.items())
     return Judgement(text, claim, [_any([over_seeds(v, above=limits["rise"]) for v in smaller.values()])])
 
 

@@ -38,7 +38,8 @@ def _imp_min_low(context: Context, limits: Limits) -> Judgement:
     difference = np.abs(found["s_prime"]) - np.abs(found["imp"])
     text = f"rank correlation of Imp / Imp_min with s' {seeds(found['s_prime'])}"
     claim = [over_seeds(difference, above=limits["difference"])]
-    return Judgement(f"{text}, with Imp {seeds(found['imp'])}", claim)
+    text += f", with Imp {seeds(found['imp'])}; difference of their sizes {seeds(difference)}"
+    return Judgement(text, claim)
 
 
 @judge("imp-ratio-falls", "seeds")

@@ -37,7 +37,8 @@ def _acted_minus_sampled(context: Context, column: str) -> np.ndarray:
 @judge("self-imp-bias", "self")
 def _self_imp_bias(context: Context, limits: Limits) -> Judgement:
     more = -_acted_minus_sampled(context, "imp_off")
-    text = f"relative error of self-estimated Imp {seeds(more)} more with the generator's histories"
+    text = f"signed relative error of self-estimated Imp changes by {seeds(-more)} with the model's own "
+    text += "histories in place of the generator's (below 0: it is reported lower)"
     return Judgement(text, [over_seeds(more, differs=limits["difference"])])
 
 
@@ -45,8 +46,10 @@ def _self_imp_bias(context: Context, limits: Limits) -> Judgement:
 def _self_bias_cause(context: Context, limits: Limits) -> Judgement:
     more = _acted_minus_sampled(context, "op_off")
     expects = _acted_minus_sampled(context, "s_prime_error")
-    text = f"relative error of self-estimated Op {seeds(more)} more with the model's own histories"
-    text += f"; success expected in F' {seeds(expects)} more"
+    text = (
+        f"signed relative error of self-estimated Op changes by {seeds(more)} with the model's own histories "
+    )
+    text += f"(above 0: less is missing); success expected in F' changes by {seeds(expects)}"
     claim = over_seeds(more, below=limits["difference"])
     return Judgement(text, [claim], [over_seeds(expects, above=limits["expected"])])
 
