@@ -134,8 +134,9 @@ def _names(soup: BeautifulSoup) -> None:
     """Roles and names as those who hear a page need them."""
     for summary in soup.select("details > summary[aria-label]"):
         del summary["aria-label"]  # it named something else than can be read there
-    for summary in soup.select("li.has-children > details > summary"):  # shows an arrow alone
-        summary["aria-label"] = f"Pages of {summary.parent.parent.a.get_text(strip=True)}"
+    for entry in soup.select("li.has-children:has(a):has(summary)"):
+        title = entry.select("a")[0].get_text(strip=True)
+        entry.select("details > summary")[0]["aria-label"] = f"Pages of {title}"  # shows an arrow alone
     for sidebar in soup.select("div.bd-sidebar-primary"):
         sidebar["role"], sidebar["aria-label"] = "complementary", "The book"
     for entry in soup.select("[role=doc-biblioentry]"):
