@@ -82,6 +82,20 @@ def test_bad_values_are_one_line_and_leave_nothing(line, message, small_book, mo
     assert not (small_book / "_build").exists()
 
 
+def test_a_file_is_no_folder_to_write_in(small_book, monkeypatch, capsys):
+    monkeypatch.chdir(small_book)
+    for line in ("chapter index -o out.ipynb", "book -o a/b.html", "sweep index -p seed=1 -o s.ipynb"):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(line.split())
+        said = capsys.readouterr().err
+        assert (
+            stop.value.code == 2
+            and said.count("\n") == 1
+            and "a file, allowed is the path of a folder" in said
+        )
+    assert not [*small_book.glob("out*"), *small_book.glob("a"), *small_book.glob("s.*")]
+
+
 def test_chapter_executes_lists_and_explains(small_book, monkeypatch, capsys):
     monkeypatch.chdir(small_book)
     assert cli.main(["chapter"]) == 0

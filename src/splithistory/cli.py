@@ -62,7 +62,10 @@ def _folder(text: str) -> Path:
     """A folder that was given, wherever a worker of ours may look for it from."""
     if not text.strip() or "\0" in text:
         raise argparse.ArgumentTypeError(f"given {text!r}, allowed is the path of a folder")
-    return Path(text).absolute()
+    path = Path(text).absolute()
+    if path.suffix in (".ipynb", ".html", ".pdf") and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"given {text!r}, a file, allowed is the path of a folder")
+    return path
 
 
 def _parser() -> argparse.ArgumentParser:
