@@ -19,9 +19,10 @@ def script(pages: Mapping[str, BeautifulSoup], glossary: str) -> str:
     linked = {target for path, page in pages.items() for target in _targets(page, path)}
     places = {}
     for path, page in pages.items():
+        named = {str(element["id"]): element for element in reversed(page.find_all(id=True))}
         for target in sorted(link for link in linked if link.startswith(f"{path}#")):
-            found = page.find(id=target.partition("#")[2])
-            piece = _piece(found) if isinstance(found, Tag) else ""
+            found = named.get(target.partition("#")[2])
+            piece = _piece(found) if found is not None else ""
             if 0 < len(piece) <= LONGEST:
                 places[target] = piece
     known = {"places": places, "symbols": _symbols(pages[glossary]) if glossary in pages else {}}
@@ -29,7 +30,7 @@ def script(pages: Mapping[str, BeautifulSoup], glossary: str) -> str:
 
 
 def _targets(page: BeautifulSoup, path: str) -> Iterator[str]:
-    for link in page.select("article a.internal[href*='#']"):
+    for link in page.article.find_all("a", class_="internal", href=re.compile("#")) if page.article else ():
         where, _, name = str(link["href"]).partition("#")
         there = posixpath.normpath(posixpath.join(posixpath.dirname(path), where)) if where else path
         yield f"{there}#{name}"

@@ -132,19 +132,20 @@ def _about(soup: BeautifulSoup) -> str:
 
 def _names(soup: BeautifulSoup) -> None:
     """Roles and names as those who hear a page need them."""
-    for summary in soup.select("details > summary[aria-label]"):
-        del summary["aria-label"]  # it named something else than can be read there
-    for entry in soup.select("li.has-children:has(a):has(summary)"):
-        title = entry.select("a")[0].get_text(strip=True)
-        entry.select("details > summary")[0]["aria-label"] = f"Pages of {title}"  # shows an arrow alone
-    for sidebar in soup.select("div.bd-sidebar-primary"):
+    for folded in soup.find_all("details"):
+        for summary in folded.find_all("summary", recursive=False):
+            del summary["aria-label"]  # it named something else than can be read there
+            if (entry := folded.find_parent("li", class_="has-children")) and (link := entry.find("a")):
+                summary["aria-label"] = f"Pages of {link.get_text(strip=True)}"  # shows an arrow alone
+    for sidebar in soup.find_all("div", class_="bd-sidebar-primary"):
         sidebar["role"], sidebar["aria-label"] = "complementary", "The book"
-    for entry in soup.select("[role=doc-biblioentry]"):
-        entry["role"] = "listitem"
-    for nest in soup.select("[role=doc-bibliography], .citation-list[role]"):
-        nest["role"] = "list"
-    for button in soup.select("button[title]:not([aria-label])"):
-        if not button.get_text(strip=True):
+    for nest in soup.find_all(role=True):
+        if nest["role"] == "doc-biblioentry":
+            nest["role"] = "listitem"
+        elif nest["role"] == "doc-bibliography" or "citation-list" in nest.get_attribute_list("class"):
+            nest["role"] = "list"
+    for button in soup.find_all("button", title=True):
+        if not button.has_attr("aria-label") and not button.get_text(strip=True):
             button["aria-label"] = button["title"]
 
 
@@ -157,7 +158,7 @@ def _spaces(soup: BeautifulSoup) -> None:
 
 def _foot(soup: BeautifulSoup, citing: str, edition: str) -> None:
     """Which edition a page is of, and how to cite it."""
-    for note in soup.select("footer p.copyright") if edition else ():
+    for note in soup.find_all("p", class_="copyright") if edition else ():
         line = soup.new_tag("p", attrs={"class": "edition"}, string=f"{edition} ")
         if citing:
             line.append(soup.new_tag("a", attrs={"href": citing}, string="How to cite"))
@@ -166,7 +167,7 @@ def _foot(soup: BeautifulSoup, citing: str, edition: str) -> None:
 
 def _tables(soup: BeautifulSoup) -> None:
     """Tables in boxes that scroll; a corner above names of rows is no header."""
-    for table in soup.select("article table"):
+    for table in soup.article.find_all("table") if soup.article else ():
         without_empty_headers(table)
         if table.find_parent(class_="scrolls") is None:
             table.wrap(soup.new_tag("div", attrs={"class": "scrolls"}))
