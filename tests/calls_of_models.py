@@ -69,7 +69,7 @@ CALLS = {
     statistics.by_goal: {"table": MODELS, "column": "op"},
     statistics.by_level: {"table": LEVELS, "level": "at", "columns": ["y"]},
     trends.turn: {"table": LEVELS, "level": "at", "column": "y"},
-    statistics.lead_over: {"table": BY_RULE, "one": "op", "other": "imp", "column": "right"},
+    statistics.lead_over: {"table": BY_RULE, "one": "op", "other": "imp", "column": "right", "level": 0.9},
     statistics.median_sizes: {"table": MODELS},
     statistics.paired: {"there": MODELS, "here": MODELS, "column": "op"},
     statistics.paired_by_seed: {"there": MODELS, "here": MODELS, "column": "op"},

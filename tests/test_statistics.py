@@ -166,3 +166,4 @@ def test_one_rule_ahead_of_another_is_a_difference_a_seed():
     rows = [("a", 0, 1), ("a", 0, 0), ("a", 1, 1), ("b", 0, 0), ("b", 1, 1)]
     table = pd.DataFrame(rows, columns=["by", "seed", "right"])
     assert statistics.lead_over(table, "a", "b") == statistics.t_interval([0.5, 0.0])
+    assert statistics.lead_over(table, "a", "b", level=0.9) == statistics.t_interval([0.5, 0.0], 0.9)

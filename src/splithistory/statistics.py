@@ -261,14 +261,14 @@ def by_level(table: Table, level: str, columns: Sequence[str]) -> dict[float, di
     return {at: {column: t_interval(rows[column]) for column in columns} for at, rows in groups}
 
 
-def lead_over(table: Table, one: str, other: str, *, column: str = "right") -> Interval:
-    """Mean of a column of one rule less that of another (column by), a difference a seed."""
+def lead_over(table: Table, one: str, other: str, *, column: str = "right", level: float = 0.95) -> Interval:
+    """Mean of a column of one rule less that of another (column by), a difference a seed, at a level."""
     means = as_table(table, "by", "seed", column).groupby(["by", "seed"])[column].mean()
     rules = means.index.unique("by")
     for rule in (one, other):
         if not isinstance(rule, str) or rule not in rules:
             raise ValueError(f"rule: given {shown(rule)}, allowed are {', '.join(map(str, rules))}")
-    return t_interval((means[one] - means[other]).astype(float))
+    return t_interval((means[one] - means[other]).astype(float), level)
 
 
 def median_sizes(table: Table, *columns: str) -> Table:

@@ -30,12 +30,14 @@ def _pretraining_beats_chance(context: Context, limits: Limits) -> Judgement:
 @judge("pretraining-overfits", "seeds")
 def _pretraining_overfits(context: Context, limits: Limits) -> Judgement:
     rise = rise_with_size(context.pretrained, "test_loss")
-    text = f"rise of the held-out loss at {context.sizes[-1]} {seeds(rise)} nats"
+    text = (
+        f"held-out loss at the end, {context.sizes[-1]} less {rise.name}, the best other: {seeds(rise)} nats"
+    )
     claim = [over_seeds(rise, above=limits["rise"])]
     smaller = _rises_of_smaller_sets(context)
     if not smaller:
         return Judgement(f"{text}; no smaller training set is published", claim, [])
-    text += " (the p is of this); with fewer windows: "
+    text += " (the p is of this); with fewer windows, less the smallest: "
     text += "; ".join(f"{arm.removeprefix('windows ')} {seeds(values)}" for arm, values in smaller.items())
     return Judgement(text, claim, [_any([over_seeds(v, above=limits["rise"]) for v in smaller.values()])])
 

@@ -50,6 +50,6 @@ def _run_variation(context: Context, limits: Limits) -> Judgement:
         return op.std(0, ddof=1).mean() / half.mean()
 
     low, _ = clustered_interval(ratio, each)  # resampled seeds spread less: it is no bound from above
-    text = f"standard deviation over seeds {ratio(each):.2f} of the half width (95 %: above {low:.2f})"
+    text = f"standard deviation over seeds {ratio(each):.2f} times the half width (95 %: above {low:.2f})"
     logs = pseudovalues(lambda of: np.log(ratio(of)), each)
     return Judgement(text, [over_seeds(logs, above=np.log(limits["ratio"]))])

@@ -34,7 +34,7 @@ def _some_below_line(context: Context, limits: Limits) -> Judgement:
     blind = always(context.world, 13)  # no Op, yet not the success of chance
     refuted = bool(abs(blind.op) < EXACT and blind.implied_op(GOALS[6]) > limits["refuted"])
     under = blind.implied_op(GOALS[6]) - blind.op
-    text = f"a policy that always plays 13 is {under:.4f} nats below the line, exact; of the models "
+    text = f"a policy that always plays 13 is {under:.4f} nats below the line; of the models "
     text += f"{sampled} of {len(table)} are by the post's procedure, {below} exactly"
     text += f"; with delta added at least {least:.4f} nats above it, exact"
     some = Effect(sampled, low=limits["below"])  # that none is seen is no refutation
