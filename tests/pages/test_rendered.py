@@ -34,8 +34,10 @@ def real(tmp_path_factory):
     folders = (ROOT / name for name in ("book", "results", "src/splithistory"))
     made_of = [ROOT / "_config.yml", ROOT / "_toc.yml", *(p for folder in folders for p in folder.rglob("*"))]
     newest = max(p.stat().st_mtime for p in made_of if p.is_file() and "__pycache__" not in p.parts)
-    if (pages / "index.html").is_file() and begun.is_file() and newest < begun.stat().st_mtime:
-        return pages
+    if (pages / "index.html").is_file() and begun.is_file():
+        # of a build that failed the stage is newer than the pages, which are of an earlier one
+        if newest < begun.stat().st_mtime < (pages / "index.html").stat().st_mtime:
+            return pages
     return book.build({}, tmp_path_factory.mktemp("real") / "_build", root=ROOT).parent
 
 
