@@ -55,10 +55,10 @@ def check_page(page, name: str) -> None:
     assert all(image.get_attribute("alt") for image in page.locator("article img").all()), name
     text = page.evaluate("""() => {
         const copy = document.querySelector("article").cloneNode(true);
-        copy.querySelectorAll("pre, code, .sig, svg, script, style").forEach(e => e.remove());
+        copy.querySelectorAll("pre, code, .sig, script, style").forEach(e => e.remove());
         return copy.textContent;
     }""")
-    raw = re.search(r"\\[a-zA-Z(\[].{0,40}|\$[^$\n]+\$", text)
+    raw = re.search(r"\\[a-zA-Z(\[].{0,40}|\$[^$]*\$", text)
     assert raw is None, f"{name}: raw TeX in {raw[0]!r}"
 
 
@@ -78,6 +78,7 @@ def check_forms(browser, site: str, name: str, width: str) -> None:
     check_look(page, f"{name}, {width}, dark")
     pages.turn(page, "light")
     check_look(page, f"{name}, {width}, light")
+    page.wait_for_load_state("networkidle")  # what is late is asked for by now
     assert not complaints, f"{name}, {width}: {complaints}"  # axe itself asks for style sheets that are not
     wrong = pages.violations(page)
     pages.turn(page, "dark")
