@@ -6,10 +6,12 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from copy import deepcopy
 from pathlib import Path
 
 import jupytext
 import matplotlib
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
@@ -112,13 +114,53 @@ def execute(sources: list[str], **parameters) -> dict:
     matplotlib.use("Agg")
     namespace = {"__name__": "chapter"}
     for number, source in enumerate(sources):
-        try:
-            exec(compile(source, f"cell {number}", "exec"), namespace)
-        except AssertionError as error:
-            raise CaughtAt(number) from error
-        if number == 0:
-            namespace |= parameters
+        run_cell(number, source, namespace, parameters)
     return namespace
+
+
+def run_cell(number: int, source: str, namespace: dict, parameters: dict) -> None:
+    """One cell of a chapter; CaughtAt its number if an assertion fails."""
+    try:
+        exec(compile(source, f"cell {number}", "exec"), namespace)
+    except AssertionError as error:
+        raise CaughtAt(number) from error
+    if number == 0:
+        namespace |= parameters
+
+
+class Rehearsed:
+    """A chapter that was run once, each of whose cells can be run again, changed, on what stood before it.
+
+    The namespace stays the same object: functions of earlier cells look their names up in it. Generators of
+    random numbers are copied, since cells draw from them; that nothing else is changed in place, a test of
+    every cell run again has to show.
+    """
+
+    def __init__(self, chapter: str, **parameters):
+        matplotlib.use("Agg")
+        self.sources, self.parameters = cells(chapter), parameters
+        self.namespace: dict = {"__name__": "chapter"}
+        self.before: list[dict] = []  # what stood in the namespace before each cell
+        for number, source in enumerate(self.sources):
+            self.before.append(self._copied(self.namespace))
+            run_cell(number, source, self.namespace, parameters)
+
+    def again(self, sources: list[str], first: int, last: int | None = None) -> None:
+        """Run these cells from the first of them on, as if those before it had just been run."""
+        self.namespace.clear()
+        self.namespace |= self._copied(self.before[first])
+        for number, source in list(enumerate(sources))[first:last]:
+            run_cell(number, source, self.namespace, self.parameters)
+
+    def each_again(self) -> None:
+        """Run every cell again, last first: none may find what another one left behind."""
+        for number in reversed(range(len(self.sources))):
+            self.again(self.sources, number, number + 1)
+
+    @staticmethod
+    def _copied(namespace: dict) -> dict:
+        draws = {k: deepcopy(v) for k, v in namespace.items() if isinstance(v, np.random.Generator)}
+        return namespace | draws
 
 
 def perturbed(weights: dict) -> dict:

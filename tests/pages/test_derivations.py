@@ -1,11 +1,13 @@
 """The chapters of derivations: a step that were wrong would fail. Slips are planted, and must be caught."""
 
 import re
+from contextlib import contextmanager
+from functools import cache
 from unittest import mock
 
 import matplotlib.pyplot as plt
 import pytest
-from conftest import ROOT, cells, execute, planted
+from conftest import ROOT, CaughtAt, Rehearsed, planted
 
 from splithistory.pages import figures, findings
 
@@ -188,23 +190,26 @@ SLIPS = [
 ]
 
 
-def cells_run(chapter, replacing=None):
-    """Run a chapter's code cells in one namespace, and return it.
-
-    chapter: a name in book/derivations; replacing: (text, slip), where the text must stand in its code once.
-    """
-    sources = planted(chapter, *replacing)[0] if replacing else cells(chapter)
-    # outside a notebook there is nothing to glue to
+@contextmanager
+def outside_a_notebook():
+    """There is nothing to glue to, and no figure is looked at."""
     with plt.rc_context(), mock.patch.object(figures, "keep"), mock.patch.object(findings, "quote"):
         try:
-            return execute(sources)
+            yield
         finally:
             plt.close("all")
 
 
+@cache
+def rehearsed(chapter: str) -> Rehearsed:
+    with outside_a_notebook():
+        return Rehearsed(chapter)
+
+
 @pytest.mark.parametrize("chapter", [A1, A2, A3])
-def test_without_a_slip_every_check_passes(chapter):
-    cells_run(chapter)
+def test_without_a_slip_every_check_passes_and_passes_again(chapter):
+    with outside_a_notebook():
+        rehearsed(chapter).each_again()
 
 
 @pytest.mark.parametrize(
@@ -212,16 +217,16 @@ def test_without_a_slip_every_check_passes(chapter):
     [pytest.param(chapter, *texts, id=f"{chapter}, {wrong}") for chapter, wrong, *texts in SLIPS],
 )
 def test_a_planted_slip_is_caught(chapter, text, slip, tried):
-    with pytest.raises(AssertionError) as error:
-        cells_run(chapter, (text, slip))
-    assert "not once" not in str(error.value), str(error.value)
+    sources, where = planted(chapter, text, slip)
+    with outside_a_notebook(), pytest.raises(CaughtAt):
+        rehearsed(chapter).again(sources, where)
     tried["planted changes"] += 1
 
 
 def test_a_slip_can_only_be_planted_where_its_text_stands_once():
     for text in ("no such text", "sp.log"):
         with pytest.raises(AssertionError, match="a1-optimization: not once"):
-            cells_run(A1, (text, ""))
+            planted(A1, text, "")
 
 
 @pytest.mark.parametrize("label", ["thm-op-identity", "def-minimum-impact", "thm-imp-min", "thm-tilt"])

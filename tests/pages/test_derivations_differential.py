@@ -2,12 +2,13 @@
 
 import json
 import sys
+from functools import cache
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT, CaughtAt, cells, execute, member, perturbed, planted
+from conftest import ROOT, CaughtAt, Rehearsed, cells, execute, member, perturbed, planted
 from safetensors.torch import save_file
 
 from splithistory import blocks, differential, study
@@ -62,25 +63,30 @@ SLIPS = {
 }
 
 
+@cache
+def rehearsed() -> Rehearsed:
+    return Rehearsed("a4-differential", seed=1, n_samples=20_000)
+
+
+def test_the_chapter_as_it_stands_is_caught_nowhere(capsys):
+    rehearsed().each_again()
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("slip", SLIPS)
 def test_a_planted_slip_is_caught_in_its_own_cell(slip, tried):
     sources, where = planted("a4-differential", *SLIPS[slip])
     with pytest.raises(CaughtAt) as caught:
-        execute(sources, n_samples=500)
+        rehearsed().again(sources, where)
     assert caught.value.args == (where,)
     tried["planted changes"] += 1
-
-
-def test_the_chapter_as_it_stands_is_caught_nowhere(capsys):
-    execute(cells("a4-differential"), seed=1, n_samples=20_000)
-    assert capsys.readouterr().err == ""
 
 
 def test_a_wrong_formula_disagrees_with_the_simulations():
     wrong = "formula = differential.imp(g @ root, h @ root) + 0.1"
     sources, where = planted("a4-differential", "formula = differential.imp(g @ root, h @ root)", wrong)
     with pytest.raises(CaughtAt) as caught:
-        execute(sources, n_samples=20_000)
+        rehearsed().again(sources, where)
     assert caught.value.args == (where,)
 
 
