@@ -123,6 +123,7 @@ CALLS = {
     differential.imp: {"j_g": SQUARE, "j_h": SQUARE, "noise_floor": 0.0},
     differential.scalar: {"c": 0.5},
     differential.residual: {"c": SQUARE},
+    differential.residual_and_sign: {"c": SQUARE},
     statistics.t_interval: {"values": [0.1, 0.2, 0.4], "level": 0.95},
     statistics.standard_error: {"values": [0.1, 0.2, 0.4]},
     statistics.told: {"interval": (0.3, 0.1), "number": 0.1},

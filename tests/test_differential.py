@@ -172,3 +172,9 @@ def test_a_residual_agent_needs_no_factor():
     assert np.allclose(op, differential.op(eye, c)) and np.allclose(imp, differential.imp(eye, c))
     with pytest.raises(ValueError, match=r"c: shape \(2, 3\), allowed is \(..., D, D\)"):
         differential.residual(np.ones((2, 3)))
+
+
+def test_the_sign_of_a_residual_agent_is_that_of_its_determinant_and_none_where_it_is_singular():
+    c = np.stack([np.diag([2.0, 3.0]), np.diag([-2.0, 3.0]), np.diag([0.0, 3.0])])
+    op, imp, sign = differential.residual_and_sign(c)
+    assert list(sign) == [1, -1, 0] and op[0] == op[1] == -np.log(6) and op[2] == imp[2] == np.inf

@@ -92,9 +92,8 @@ def measured(weights: dict, architecture: Architecture, tokens: torch.Tensor) ->
     """
     parts, found = jacobians(weights, architecture, tokens), {}
     for part, jacobian in parts.items():
-        c = jacobian.numpy()
-        op, imp = differential.residual(c)
-        found[part] = {"op": op, "imp": imp, "reverses": np.linalg.slogdet(c).sign < 0}
+        op, imp, sign = differential.residual_and_sign(jacobian.numpy())
+        found[part] = {"op": op, "imp": imp, "reverses": sign < 0}
     leaving = activations({name: w[None] for name, w in weights.items()}, architecture, tokens[None])[-1][0]
     answer = (leaving @ weights["readout.weight"].T + weights["readout.bias"]).numpy()
     return found | read_out(weights["readout.weight"].numpy(), answer, parts[0, "stack"].numpy())

@@ -58,12 +58,19 @@ def residual(c) -> tuple[np.ndarray, np.ndarray]:
 
     With J_g = I no factor is needed: Op = −ln|det C|, Imp = Op + ‖C‖² − Tr(C). Infinite where C is singular.
     """
+    return residual_and_sign(c)[:2]
+
+
+def residual_and_sign(c) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What `residual` returns, and the sign of det C (0 where C is singular), from one factorization."""
     c = as_array(c, "c")
     if c.ndim < 2 or c.shape[-1] != c.shape[-2]:
         raise ValueError(f"c: shape {c.shape}, allowed is (..., D, D)")
-    op = -np.linalg.slogdet(c).logabsdet
+    sign, volume = np.linalg.slogdet(c)
+    op = -volume
     with np.errstate(over="ignore"):
-        return op, not_negative(op + (c**2).sum((-2, -1)) - np.trace(c, axis1=-2, axis2=-1))
+        imp = not_negative(op + (c**2).sum((-2, -1)) - np.trace(c, axis1=-2, axis2=-1))
+    return op, imp, sign
 
 
 def from_function(agent, environment, point) -> tuple[np.ndarray, np.ndarray]:

@@ -68,6 +68,9 @@ def check_look(page, name: str) -> None:
     wrong = [*seen["equations"], *seen["tables"], *seen["code"], *seen["head"]]
     wrong += [size for drawing in seen["drawings"] for size in pages.tick_sizes(*drawing) if size < 9]
     assert not wrong and not seen["wide"], f"{name}: {wrong or 'wider than the screen'}"
+    assert seen["screens"] <= 20 or "phone" not in name, f"{name}: {seen['screens']:.1f} screens long"
+    most = 0.3 if "derivations" in name else 0.15  # where code is the check, it is shown
+    assert seen["code_share"] <= most, f"{name}: {seen['code_share']:.0%} of the page is code"
 
 
 def check_forms(browser, site: str, name: str, width: str) -> None:
@@ -80,6 +83,7 @@ def check_forms(browser, site: str, name: str, width: str) -> None:
     check_look(page, f"{name}, {width}, light")
     page.wait_for_load_state("networkidle")  # what is late is asked for by now
     assert not complaints, f"{name}, {width}: {complaints}"  # axe itself asks for style sheets that are not
+    page.evaluate("document.querySelectorAll('details.entry').forEach(e => e.open = true)")
     wrong = pages.violations(page)
     pages.turn(page, "dark")
     wrong += pages.violations(page, pages.COLOURS)
@@ -137,6 +141,19 @@ def test_real_pages_are_clean_and_can_be_read_in_every_form(real, browser, width
     with pages.served(real) as site:
         for name in chapters.pages(ROOT):
             check_forms(browser, site, name, width)
+
+
+def test_a_link_to_an_entry_of_the_interface_or_to_a_member_of_it_shows_it_in_full(real, browser):
+    with pages.served(real) as site:
+        for entry in (
+            "splithistory.measure.split_history",
+            "splithistory.measure.SplitHistory.decomposition",
+        ):
+            page = pages.opened(browser, f"{site}/book/reference/api/measures.html#{entry}", "phone, light")
+            assert page.locator("details.entry[open]").count() == 1
+            top = page.locator(f"dt[id='{entry}']").evaluate("e => e.getBoundingClientRect().top")
+            assert 0 <= top < 422, f"{entry} stands {top} pixels down"
+            page.close()
 
 
 def test_mathematics_figures_and_downloads(small, browser):

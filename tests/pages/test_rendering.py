@@ -30,6 +30,10 @@ PAGE = """<!DOCTYPE html><html><head><title>Impact</title>
 <div class="cell"><details><div class="cell_input"><pre>x = 1</pre></div></details></div>
 <div class="cell"><details><div class="cell_input">
 <pre>figures.<span>keep</span>(drawn(), "fig-falls")</pre></div></details></div>
+<dl class="py class"><dt id="a.World"><span class="descname">World</span></dt><dd><p>A world.</p>
+<p>It goes on.</p><dl class="py method"><dt><span class="descname">step</span></dt><dd><p>Once.</p>
+<p>Or more.</p></dd></dl></dd></dl>
+<dl class="py function"><dt id="a.op"><span class="descname">op</span></dt><dd><p>In nats.</p></dd></dl>
 <figure id="fig-falls"><img alt="A &lt; B" src="../_images/a.svg"/>
 <figcaption><p>It falls.</p></figcaption></figure></section></article>
 <footer><p class="copyright">2026</p></footer></body></html>"""
@@ -98,6 +102,13 @@ def test_nothing_is_named_by_other_words_than_it_shows_and_no_header_is_empty(pa
     assert not page.select("article summary[aria-label]") and not [t for t in page.select("th") if not t.text]
     assert page.select_one("thead td") is not None and page.select_one("table").parent["class"] == ["scrolls"]
     assert page.select_one("[role=list] > [role=listitem]").text == "A book"
+
+
+def test_of_an_entry_of_the_interface_only_what_follows_its_first_sentence_is_folded(page):
+    (folded,) = page.select("details.entry")
+    assert folded.summary.get_text() == "World in full" and not folded.has_attr("open")
+    assert folded.find_previous_sibling("p").get_text() == "A world."
+    assert [p.get_text() for p in folded.find_all("p")] == ["It goes on.", "Once.", "Or more."]
 
 
 def test_an_arrow_that_folds_pages_says_whose_they_are(page):

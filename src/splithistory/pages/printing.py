@@ -75,6 +75,8 @@ def _article(soup: BeautifulSoup, name: str, names: set[str]) -> Tag:
         raise BookError(f"{name}: no article on this page")
     for unwanted in article.select(_NOT_PRINTED):
         unwanted.decompose()
+    for folded in article.find_all("details"):
+        folded["open"] = ""  # paper unfolds nothing
     _lead(article, name, names)
     for tag in article.find_all(id=True):
         tag["id"] = f"{_slug(name)}-{tag['id']}"

@@ -79,6 +79,7 @@ def mended(soup: BeautifulSoup, page: str, html: Path, *, title: str, site: str)
     _names(soup)
     _spaces(soup)
     _tables(soup)
+    _entries(soup)
     drawings = _figures(soup, html / page)
     done = str(soup)
     for mark, drawing in drawings.items():
@@ -171,6 +172,20 @@ def _tables(soup: BeautifulSoup) -> None:
         without_empty_headers(table)
         if table.find_parent(class_="scrolls") is None:
             table.wrap(soup.new_tag("div", attrs={"class": "scrolls"}))
+
+
+def _entries(soup: BeautifulSoup) -> None:
+    """Of each entry of the interface its page shows what it is; shapes, errors and members unfold."""
+    for entry in soup.select("article dl.py"):
+        body, name = entry.find("dd", recursive=False), entry.select_one("dt .descname")
+        first = body.find("p", recursive=False) if body else None
+        if entry.find_parent("dl", class_="py") or name is None or first is None:
+            continue
+        if rest := list(first.find_next_siblings()):
+            folded = soup.new_tag("details", attrs={"class": "entry"})
+            folded.append(soup.new_tag("summary", string=f"{name.get_text()} in full"))
+            folded.extend(rest)
+            first.insert_after(folded)
 
 
 def _figures(soup: BeautifulSoup, path: Path) -> dict[str, str]:

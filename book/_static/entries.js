@@ -1,0 +1,17 @@
+// A link to an entry of the interface shows it in full; paper shows all that is folded.
+"use strict";
+(() => {
+  function unfold() {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const own = target?.matches("dt") && target.parentElement.querySelector(":scope > dd > details.entry");
+    const folded = own || target?.closest("details.entry");
+    if (!folded || folded.open) return;
+    folded.open = true;
+    target.scrollIntoView();
+  }
+  addEventListener("hashchange", unfold);
+  addEventListener("beforeprint", () => {
+    for (const folded of document.querySelectorAll(".bd-article details:not(.hide)")) folded.open = true;
+  });
+  unfold();
+})();
