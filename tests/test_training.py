@@ -236,6 +236,9 @@ OTHER = {"odd_only": True, "consequence": False, "arm": "exact", "maintenance": 
 OTHER |= {"precision": "bfloat16", "hidden": ((1, 5), (), 0.5), "penalised": "self-estimated"}
 
 
+MEASURING = ("test_size", "evaluations")
+
+
 def changed(config, name):
     value = getattr(config, name)
     return replace(config, **{name: OTHER.get(name, value * 2 if value else 0.5)})
@@ -256,7 +259,11 @@ def test_no_setting_of_pretraining_is_ignored(name):
 
 @pytest.mark.parametrize(
     "name",
-    [field.name for field in fields(TUNE) if field.name not in ("test_size", "evaluations")],
+    [
+        f.name
+        for f in fields(TUNE)
+        if f.name not in ("test_size", "evaluations") and "guard" not in f.metadata
+    ],
 )
 def test_no_setting_of_reinforcement_is_ignored(name):
     start = starting_weights([0])
@@ -265,6 +272,12 @@ def test_no_setting_of_reinforcement_is_ignored(name):
     config = replace(TUNE, **needed.get(name, {}))
     first, second = (reinforce(SMALL, c, start, [0], [GOAL]).weights for c in (config, changed(config, name)))
     assert differ(first, second)
+
+
+def test_a_guard_changes_no_weight():
+    start, config = starting_weights([0]), replace(TUNE, may_forget=True)
+    first, second = (reinforce(SMALL, c, start, [0], [GOAL]).weights for c in (TUNE, config))
+    assert not differ(first, second)
 
 
 def test_the_goal_is_not_ignored():
@@ -359,6 +372,15 @@ def test_an_unmaintained_loss_is_allowed_to_grow_and_only_that():
     alone = reinforce(SMALL, replace(config, maintenance="none"), weights, [0], [GOAL])
     assert alone.curves["even_loss"].max() > 50
     with pytest.raises(Diverged, match=r"(maintenance|even)_loss .* at step 2;"):
+        reinforce(SMALL, config, weights, [0], [GOAL])
+
+
+def test_a_model_that_may_forget_is_handed_out_with_its_loss_but_not_with_nan():
+    config = replace(TUNE, updates=2, rate=1e-6, maintenance_rate=1e-6, may_forget=True)
+    weights = {k: 8 * v for k, v in starting_weights([0]).items()}
+    assert reinforce(SMALL, config, weights, [0], [GOAL]).curves["even_loss"][0, -1] > 50
+    weights["readout.bias"][0] = np.nan
+    with pytest.raises(Diverged, match="is nan nats at step 0"):
         reinforce(SMALL, config, weights, [0], [GOAL])
 
 

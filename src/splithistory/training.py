@@ -34,6 +34,7 @@ ARMS = ("sampled", "exact")
 MAINTENANCE = ("generator", "acted", "mixed", "joint", "none")
 ASKED = 64  # histories of a batch on which a model is asked what it expects, if that is penalised
 LATER = {"later": True}  # of settings that older keys do not name: their default is what was done then
+GUARD = {"guard": True}  # of settings that no key names: they change when training is refused, and no number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,8 @@ class Reinforcement(_Updates):
     penalty: success rate that a nat of Imp costs; penalised: the Imp that the policy has on its batch
     ("measured"), or that it expects ("self-estimated": by its own predictions of even tokens, after each
     action that it may play, on `ASKED` histories); pool: histories in the finite set that the policy acts
-    on; evaluations: rows of curves.
+    on; evaluations: rows of curves; may_forget: whether a model that loses prediction is handed out, as one
+    that was trained to see how little maintenance is enough.
     """
 
     updates: int = 600
@@ -111,6 +113,7 @@ class Reinforcement(_Updates):
     hidden: tuple = field(default=(), metadata=LATER)
     penalty: float = field(default=0.0, metadata=LATER)
     penalised: str = field(default="measured", metadata=LATER)
+    may_forget: bool = field(default=False, metadata=GUARD)
     pool: int = 2**17
     test_size: int = 2048
     evaluations: int = 15
@@ -199,7 +202,8 @@ def reinforce(
     batches since the last row, dropout on; success is on the declared goal), impact if it is penalised (nats,
     likewise), maintenance_loss (unless there is none), success_greedy and
     wrong_parity_greedy (temperature 0, held-out histories), even_loss and even_accuracy (held-out windows).
-    Raises Diverged, for a loss that is maintained only if it does not come back by the end.
+    Raises Diverged, for a loss that is maintained only if it does not come back by the end; one that may be
+    lost (see `Reinforcement`) must not become NaN.
     """
     _check_seeds(seeds)
     if (members := check_weights(weights, architecture)) != len(seeds):
@@ -225,8 +229,9 @@ def reinforce(
     names = [f"seed {s} of goal {set(goal)}" for s, goal in zip(seeds, goals, strict=True)]
     held_out_row = lambda: scene.evaluate(learner.weights())  # noqa: E731
     log = Log(config.updates, config.evaluations, names, "reinforcement", progress, held_out_row)
-    log.untrained = ("even_loss",) if config.maintenance == "none" else ()
-    log.passing = ("even_loss", "maintenance_loss")  # weak maintenance may lose prediction and regain it
+    predicting = ("even_loss", "maintenance_loss")  # weak maintenance may lose prediction and regain it
+    log.untrained, log.passing = predicting * config.may_forget, predicting
+    log.untrained += ("even_loss",) * (config.maintenance == "none")
     falling = tuple(learners) if config.maintenance_falls else ("adam",)
     loop = Loop(config.updates, config.warmup, update, learners, scene.streams, log, falling)
     return loop.run(state, keep)

@@ -294,9 +294,10 @@ class Measure(_OfAModel):
 
 
 def _settings(config) -> dict:
-    """What a specification says of a training: every setting, but later ones only where they are used."""
+    """What a specification says of a training: every setting but guards, later ones only where used."""
     given = asdict(config)
-    unused = [f.name for f in fields(config) if f.metadata.get("later") and given[f.name] == f.default]
+    unused = {f.name for f in fields(config) if f.metadata.get("later") and given[f.name] == f.default}
+    unused |= {f.name for f in fields(config) if f.metadata.get("guard")}
     return {name: value for name, value in given.items() if name not in unused}
 
 
