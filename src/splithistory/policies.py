@@ -23,6 +23,8 @@ from .information import (
 )
 from .measure import Futures, SplitHistory, split_history
 
+LEANING, REACHING = (0.4, 0.4, 0.1, 0.1), (0.8, 0.1, 0.05, 0.05)  # of `pictures` where this book draws them
+
 
 def acting(world, probs) -> SplitHistory:
     """The policy that plays action a on histories of class m with probability probs (M, A)."""

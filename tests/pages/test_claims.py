@@ -475,7 +475,8 @@ CASES = {
         OPEN: p(flat(0.02, 0.0)),
     },
     "bias-invisible": {
-        YES: p(),
+        YES: p(in_world(noise=1.0)),  # no action has a consequence, drawn or not
+        MENDED: p(),
         NO: p(blind=lambda world, probs: policies.acting(world, [np.roll(probs, m) for m in range(16)])),
     },
     "s-prime-artefact": {
@@ -786,7 +787,7 @@ def test_a_claim_that_its_correction_costs_the_level_is_undecided_and_says_what_
     assert row.p_corrected == pytest.approx(0.08)
     # a normal estimate with standard error 1 at level 1 - 0.05 / 2, power 0.8
     assert row.detectable == pytest.approx(stats.norm.ppf(0.9875) + stats.norm.ppf(0.8), abs=1e-3)
-    assert "3.1 beyond the edge would be seen in 8 studies of 10" in str(row)
+    assert "3.1 nats beyond the edge would be seen in 8 studies of 10" in str(row)
 
 
 def test_a_mended_claim_takes_its_claims_place_in_the_family(monkeypatch):

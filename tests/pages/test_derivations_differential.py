@@ -273,7 +273,8 @@ def test_a5_reads_the_exponent_off_the_benchmarks_file(execute_a5):
     report = {"device": "cpu", "jacobian": seconds, "jacobian_depth": {"1": [1.0], "2": [1.5]}}
     sources, reports = cells("a5-activations"), [report, {"device": "gpu"}]
     namespace = execute_a5(sources, ["18k"], ["sampled"], benchmarks=reports)
-    assert namespace["cost"] == "width to the power 2.50 (CPU), 1.5 times for 2 blocks"
+    assert namespace["cost"] == "width to the power 2.50 (CPU)"
+    assert namespace["longer"] == ["2 blocks take 1.5 times as long as one (CPU)"]
 
 
 def test_a5_without_weights_says_so(execute_a5):

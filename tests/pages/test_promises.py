@@ -15,6 +15,7 @@ import promises as script
 REPORT = {
     "covers": "all tests",
     "whole": True,
+    "not_passed": [],
     "tried": {"tests/a.py": {"odd values": 1500, "disk full": 2}, "tests/b.py": {"odd values": 500}},
     "lines": {"measure.py": [90, 100], "study/store.py": [50, 50], "cli.py": [5, 10], "empty.py": [0, 0]},
 }
@@ -117,6 +118,16 @@ def test_a_row_sums_over_files_and_says_what_was_not_tried():
     assert rows == [*2 * ["not in this run"], "2,000 values", *2 * ["not in this run"]]
     with pytest.raises(ValueError, match=r"^part: given 'x', allowed input, broken, again$"):
         promises.table(REPORT, "x")
+
+
+@pytest.mark.parametrize(("n", "words"), [(1, "1 test in"), (2, "2 tests in")])
+def test_a_row_says_that_tests_in_its_file_failed(n, words):
+    failed = [f"tests/test_hostile.py::test_{i}" for i in range(n)]
+    failed.append("tests/test_command_lines_of.py::test_x")
+    rows = promises.table(REPORT | {"not_passed": failed}, "input")["tried"].to_list()
+    said = f" ({words} this row's file failed, not counted)"
+    assert rows[:4] == [f"{tried}{said}" for tried in promises.table(REPORT, "input")["tried"][:4]]
+    assert rows[2] == f"2,000 values{said}" and rows[4] == "not in this run"
 
 
 def test_every_promise_has_its_row_on_the_page():

@@ -30,8 +30,6 @@ _ABOUT = {
     "exact": "Rewarded for every token by its exact chance of a good outcome.",
     "acted": "Rewarded as in the sampled arm; all else that it learns comes after its own answers.",
 }
-# the post's four pictures and its example, as the chapter on prediction has them
-_LEANING, _REACHING = (0.4, 0.4, 0.1, 0.1), (0.8, 0.1, 0.05, 0.05)
 
 
 def write(folder: Path) -> list[Path]:
@@ -222,7 +220,7 @@ def _rounded(probs) -> list:
 def _pictures() -> Iterator[dict]:
     """The post's four ways to be right three times in four, and its example of 85 to 15."""
     four, six = study.GOALS[4], study.GOALS[6]
-    for name, outcome in policies.pictures(four, 8, 0.75, _LEANING, _REACHING).items():
+    for name, outcome in policies.pictures(four, 8, 0.75, policies.LEANING, policies.REACHING).items():
         yield {"group": "the post's pictures", "name": name, "goal": four, "futures": _over_even(outcome)}
     split = succeeding(six, 8, 0.85, [0, 0, 1, 0, 0, 0], [1, 0])
     yield {

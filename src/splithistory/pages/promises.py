@@ -155,18 +155,27 @@ def counts(report: Mapping) -> dict[str, int]:
 
 
 def table(report: Mapping, part: str) -> pd.DataFrame:
-    """A row for each promise of a part ("input", "broken", "again"): how often tried, how, in which tests."""
+    """A row for each promise of a part ("input", "broken", "again"): how often tried, how, in which tests.
+
+    Says so where tests in the file of a row failed.
+    """
     rows, tried = [row for row in PROMISES if row.part == part], counts(report)
     if not rows:
         allowed = ", ".join(dict.fromkeys(row.part for row in PROMISES))
         raise ValueError(f"part: given {part!r}, allowed {allowed}")
     found = [f"{tried[row.kind]:,} {row.unit}" if row.kind in tried else UNTRIED for row in rows]
     columns = {
-        "tried": found,
+        "tried": [text + _failed(report, row.file) for text, row in zip(found, rows, strict=True)],
         "how it is tested": [row.tested for row in rows],
         "tests": [row.file for row in rows],
     }
     return pd.DataFrame(columns, pd.Index([row.promise for row in rows], name="what we promise"))
+
+
+def _failed(report: Mapping, file: str) -> str:
+    """How many tests of a row's file failed: of these nothing is counted. "" if none did."""
+    n = sum(name.startswith(f"{file}::") for name in report["not_passed"])
+    return f" ({n} {'test' if n == 1 else 'tests'} in this row's file failed, not counted)" if n else ""
 
 
 def percent(report: Mapping) -> float | None:

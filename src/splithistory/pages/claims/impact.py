@@ -95,11 +95,13 @@ def _bias_invisible(context: Context, limits: Limits, blind: Callable = policies
     mixed = np.random.default_rng(0).dirichlet(np.ones(n), 20)
     one_action, several = ([blind(context.world, probs) for probs in rows] for rows in (np.eye(n), mixed))
     none = one_action + [policies.given_history(f) for f in one_action + several]
-    largest = max(abs(value) for f in none for value in (f.op, f.imp))
-    signs = all(f.op < 0 < f.imp for f in several)
-    text = f"largest |Op| or |Imp| {largest:.1e} nats, exact; given the action mixed policies have Op"
-    text = f"{text} {'<' if signs else 'not <'} 0 < Imp"
-    return Judgement(text, [exactly(largest < EXACT)], [exactly(signs)])
+    largest, drawn = (max(abs(value) for f in of for value in (f.op, f.imp)) for of in (none, several))
+    highest, least = max(f.op for f in several), min(f.imp for f in several)
+    text = f"given the action, policies that draw have Op of {highest:.3f} nats or less and Imp of "
+    text += f"{least:.3f} or more; those that do not draw and, given the history, those that do have none: "
+    text += f"largest |Op| or |Imp| {largest:.1e}, exact"
+    mended = [exactly(largest < EXACT), exactly(highest < 0 < least)]
+    return Judgement(text, [exactly(max(largest, drawn) < EXACT)], mended)
 
 
 @judge("alternative-baselines", "models")

@@ -36,8 +36,8 @@ class Criterion(BaseModel):
 
     figure: where the claim is seen, a link into the rendered book, "" if nowhere; limits: every number that
     the judge compares with, by name; smallest: where the smallest effect that matters comes from, if it was
-    chosen after the numbers; before: the verdict on the profile `post` under the rule before this one; moved:
-    why it is another now.
+    chosen after the numbers; unit: of the effect, "" if it has none; before: the verdict on the profile
+    `post` under the rule before this one; moved: why it is another now.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
@@ -54,6 +54,7 @@ class Criterion(BaseModel):
     figure: str = ""
     limits: dict[str, float] = {}
     smallest: str = ""
+    unit: str = ""
     before: str = ""
     moved: str = ""
 

@@ -58,7 +58,8 @@ class Row:
         if p is not None:
             text += f"; p {f'= {p:.2g}' if p > _TINY else f'< {_TINY:g}'} corrected"
         if self.detectable is not None:
-            text += f"; {self.detectable:.2g} beyond the edge would be seen in 8 studies of 10"
+            far = f"{self.detectable:.2g} {self.criterion.unit}".strip()
+            text += f"; {far} beyond the edge would be seen in 8 studies of 10"
         return text
 
     def __str__(self) -> str:

@@ -12,7 +12,12 @@ from .judging import Context, Judgement, Limits, TooSmall, change, judge, one_a_
 @judge("self-op-biased", "self")
 def _self_op_biased(context: Context, limits: Limits) -> Judgement:
     each = slopes(context.judged_by_self, "op", "self_op", intercept=True).unstack("n_good").to_numpy()
-    text = f"slopes {', '.join(map(seeds, each.T))} for n_good = 2, 4, 6"
+    text = f"slopes {', '.join(map(seeds, each.T))} for n_good = 2, 4, 6 (restricted)"
+    six = context.judged_by_self.query("n_good == 6")
+    off = six["self_op"] - six["op"]
+    level = seeds(off.groupby(six["seed"]).mean())
+    text += f"; the level for 6: self-estimated less measured Op {level} nats, "
+    text += f"below y = x in {(off < 0).sum()} of {len(off)} models"
     on_line = over_seeds(each[:, -1], above=limits["least"], below=limits["most"])
     trend = over_seeds(change(each), above=limits["trend"], named=page(each))
     return Judgement(text, [on_line, trend], [trend])
@@ -22,7 +27,7 @@ def _self_op_biased(context: Context, limits: Limits) -> Judgement:
 def _self_imp_worse(context: Context, limits: Limits) -> Judgement:
     medians = median_sizes(context.judged_by_self, "imp_off", "op_off")
     imp, op = medians["imp_off"], medians["op_off"]
-    text = f"median relative error {seeds(imp)} of Imp, {seeds(op)} of Op"
+    text = f"restricted self-evaluation: median relative error {seeds(imp)} of Imp, {seeds(op)} of Op"
     return Judgement(text, [over_seeds(np.log(imp / op), above=limits["logarithm"])])
 
 
