@@ -51,8 +51,8 @@ def quantities(futures: Futures) -> np.ndarray:
 class Expansion(NamedTuple):
     """A quantity's error to second order in the draw of N histories; Σ = diag(T) − T Tᵀ.
 
-    gradient: g (M·A,); bias: N times the bias, tr(HΣ)/2; first, second: the variance is first/N + second/N²,
-    gᵀΣg and tr(HΣHΣ)/2.
+    gradient: g (M·A,); bias: N times the bias, tr(CΣ)/2; first, second: the variance is first/N + second/N²,
+    gᵀΣg and tr(CΣCΣ)/2; C: the second derivatives.
     """
 
     gradient: np.ndarray

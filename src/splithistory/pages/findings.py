@@ -121,8 +121,8 @@ def word(interval: Interval, below: str, unclear: str, above: str) -> str:
 
 def could_see(intervals: Iterable[Interval], n: int) -> str:
     """What trends over n seeds, (mean, half width) each, could have shown, as a clause of a sentence."""
-    each = ", ".join(f"{detectable(half, n):.3f}" for _, half in intervals)
-    return f"true changes of {each} would be clear in 8 studies of 10"
+    each = ", ".join(f"{detectable(half, n):.2g}" for _, half in intervals)
+    return f"true changes of {each} would be found clear with probability 0.8"
 
 
 def benchmarks(folder: Path) -> list[dict]:
