@@ -62,25 +62,30 @@ def check_page(page, name: str) -> None:
     assert raw is None, f"{name}: raw TeX in {raw[0]!r}"
 
 
-def check_look(page, name: str) -> None:
-    """Nothing is cut without a sign, and every number at a tick can be read."""
+def check_look(page, name: str) -> dict:
+    """Nothing is cut without a sign, and every number at a tick can be read; what was seen."""
     seen = pages.look(page)
     wrong = [*seen["equations"], *seen["tables"], *seen["code"], *seen["head"]]
     wrong += [size for drawing in seen["drawings"] for size in pages.tick_sizes(*drawing) if size < 9]
     assert not wrong and not seen["wide"], f"{name}: {wrong or 'wider than the screen'}"
-    assert seen["screens"] <= 20 or "phone" not in name, f"{name}: {seen['screens']:.1f} screens long"
+    return seen
+
+
+def check_length(seen: dict, name: str, width: str) -> None:
+    """No page is longer than 20 screens of a phone, and little of it is code."""
+    assert seen["screens"] <= 20 or width != "phone", f"{name}: {seen['screens']:.1f} screens long"
     most = 0.3 if "derivations" in name else 0.15  # where code is the check, it is shown
-    assert seen["code_share"] <= most, f"{name}: {seen['code_share']:.0%} of the page is code"
+    assert seen["code_share"] <= most, f"{name}, {width}: {seen['code_share']:.0%} of the page is code"
 
 
-def check_forms(browser, site: str, name: str, width: str) -> None:
-    """A page is clean with the network cut off, light and dark, and axe-core objects to nothing."""
+def check_forms(browser, site: str, name: str, width: str) -> dict:
+    """A page is clean with the network cut off, light and dark, and axe-core objects to nothing; its look."""
     complaints: list[str] = []
     page = pages.opened(browser, f"{site}/{name}.html", f"{width}, dark", complaints)
     check_page(page, f"{name}, {width}")
     check_look(page, f"{name}, {width}, dark")
     pages.turn(page, "light")
-    check_look(page, f"{name}, {width}, light")
+    seen = check_look(page, f"{name}, {width}, light")
     page.wait_for_load_state("networkidle")  # what is late is asked for by now
     assert not complaints, f"{name}, {width}: {complaints}"  # axe itself asks for style sheets that are not
     page.evaluate("document.querySelectorAll('details.entry').forEach(e => e.open = true)")
@@ -89,6 +94,7 @@ def check_forms(browser, site: str, name: str, width: str) -> None:
     wrong += pages.violations(page, pages.COLOURS)
     assert not wrong, f"{name}, {width}: {wrong}"
     page.close()
+    return seen
 
 
 def test_an_index_that_leads_elsewhere_is_clean_with_the_network_cut_off(small, browser):
@@ -140,7 +146,7 @@ def test_a_colour_that_fails_in_the_dark_alone_is_objected_to_after_the_page_was
 def test_real_pages_are_clean_and_can_be_read_in_every_form(real, browser, width):
     with pages.served(real) as site:
         for name in chapters.pages(ROOT):
-            check_forms(browser, site, name, width)
+            check_length(check_forms(browser, site, name, width), name, width)
 
 
 def test_a_link_to_an_entry_of_the_interface_or_to_a_member_of_it_shows_it_in_full(real, browser):
