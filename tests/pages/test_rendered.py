@@ -74,7 +74,8 @@ def check_look(page, name: str) -> dict:
 def check_length(seen: dict, name: str, width: str) -> None:
     """No page is longer than 20 screens of a phone, and little of it is code."""
     assert seen["screens"] <= 20 or width != "phone", f"{name}: {seen['screens']:.1f} screens long"
-    most = 0.3 if "derivations" in name else 0.15  # where code is the check, it is shown
+    checks = any(part in name for part in ("derivations", "errata", "related"))
+    most = 0.3 if checks else 0.15  # where code is the check, it is shown
     assert seen["code_share"] <= most, f"{name}, {width}: {seen['code_share']:.0%} of the page is code"
 
 
