@@ -154,7 +154,7 @@ def test_a_link_to_an_entry_of_the_interface_or_to_a_member_of_it_shows_it_in_fu
     with pages.served(real) as site:
         for entry in (
             "splithistory.measure.split_history",
-            "splithistory.measure.SplitHistory.decomposition",
+            "splithistory.measure.Futures.decomposition",
         ):
             page = pages.opened(browser, f"{site}/book/reference/api/measures.html#{entry}", "phone, light")
             assert page.locator("details.entry[open]").count() == 1
