@@ -34,6 +34,7 @@ from .store import checked_manifest, whole_folder, write_manifest, write_table
 ARMS = ("sampled", "exact", "acted")  # of reinforcement, in the order in which they are shown
 GOALS = {2: (0, 4), 4: (0, 2, 4, 6), 6: (0, 1, 2, 4, 5, 6)}  # the post's goals by n_good, outcomes s_{t+1}
 GRADES = grades(GOALS.values(), 8)  # the graded reward that they make, each holding the one before
+_HALVES = 2  # of the histories that a model is measured on
 _ALL = -1  # in place of the number of a set of histories: all of them
 # how a model's logits are read when it is measured: (temperature, tokens it may play)
 READINGS = ((0.0, "all"), (1.0, "all"), (0.0, "odd"))
@@ -102,12 +103,8 @@ class Study:
 
         temperature, tokens: one of READINGS; tokens "odd" lets it play odd-position tokens only.
         """
-        world = self.world
-        rows = self._counts.get_group((model, temperature, tokens))
-        rows = rows if half is None else rows[rows["half"] == half]
-        counts = np.zeros(world.table.shape[:2])
-        np.add.at(counts, (rows["m"], rows["a"]), rows["count"])
-        return SplitHistory(counts, world.table)
+        halves = self._counts[model, temperature, tokens]
+        return SplitHistory(halves.sum(0) if half is None else halves[half], self.world.table)
 
     @property
     def sizes(self) -> list[str]:
@@ -237,17 +234,12 @@ class Study:
         op, imp (infinite if it is in any set), s, s_prime, and implied_op = kl(s, p), imp_min = kl(s, s') of
         these means.
         """
-        sets = self._sampled.get_group(model)
-        mean = sets.drop(columns=["model", "repeat"]).mean()
-        s, s_prime = (float(mean[[f"{f}{k}" for k in goal]].sum()) for f in ("f", "f_prime"))
-        return {
-            "op": float(mean["op"]),
-            "imp": float(mean["imp"]),
-            "s": s,
-            "s_prime": s_prime,
-            "implied_op": float(implied_op(s, len(goal) / self.world.alphabet)),
-            "imp_min": float(imp_min(s, s_prime)),
-        }
+        mean = self._sampled_means[model]
+        s, s_prime = (sum(mean[f"{f}{k}"] for k in goal) for f in ("f", "f_prime"))
+        by_chance = len(goal) / self.world.alphabet
+        bounds = {"implied_op": implied_op(s, by_chance), "imp_min": imp_min(s, s_prime)}
+        rates = {"op": mean["op"], "imp": mean["imp"], "s": s, "s_prime": s_prime}
+        return rates | {name: float(bound) for name, bound in bounds.items()}
 
     def by_procedure(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Rows of models measured by the post's procedure (`sampled_measures`).
@@ -258,7 +250,8 @@ class Study:
         goals = rows.get("goal", rows["n_good"])
         pairs = zip(rows["model"], goals, strict=True)
         found = pd.DataFrame([self.sampled_measures(m, GOALS[goal]) for m, goal in pairs], index=rows.index)
-        mean, half = np.transpose([t_interval(self._sampled.get_group(m)["op"]) for m in rows["model"]])
+        sets = self.sampled.pivot(index="repeat", columns="model", values="op")
+        mean, half = np.transpose([t_interval(sets[m]) for m in rows["model"]])
         kept = rows.loc[:, ~rows.columns.str.endswith(("_low", "_high"))]
         return kept.assign(**found, op_low=mean - half, op_high=mean + half)
 
@@ -427,12 +420,17 @@ class Study:
         return pd.concat([self.self_evaluation, joint]).sort_values("a").groupby(["model", "repeat"])
 
     @cached_property
-    def _sampled(self):
-        return self.sampled.groupby("model")
+    def _sampled_means(self) -> dict[int, dict[str, float]]:
+        return self.sampled.groupby("model").mean().to_dict("index")
 
     @cached_property
-    def _counts(self):
-        return self.counts.groupby(["model", "temperature", "tokens"])
+    def _counts(self) -> dict[tuple[int, float, str], np.ndarray]:
+        """Each reading's counts (halves, M, A), made at once, as chapters ask for the same ones many times."""
+        readings = self.counts.groupby(["model", "temperature", "tokens"])
+        cells = (readings.ngroup(), *(self.counts[name] for name in ("half", "m", "a")))
+        tables = np.zeros((len(readings), _HALVES, *self.world.table.shape[:2]))
+        np.add.at(tables, cells, self.counts["count"])
+        return dict(zip(readings.groups, tables, strict=True))
 
     def publish(self, folder: Path, command: str, *, weights: Collection[int] = ()) -> None:
         """Write tables and manifest to `folder`, whole or not at all; and weights of models, if at hand."""
