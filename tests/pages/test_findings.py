@@ -10,8 +10,10 @@ from splithistory.study.store import write_manifest
 
 
 def test_what_a_trend_could_have_shown_is_said_for_each_interval():
-    said = findings.could_see([(0.0, 0.1), (0.5, 0.2)], 5)
-    assert said == "true changes of 0.14, 0.27 would be found clear with probability 0.8"
+    changes = [(0.0, 0.1), (0.5, 0.2)]
+    said = findings.could_see(changes, 5, "nats")
+    assert said == "true changes of 0.14, 0.27 nats would be found clear with probability 0.8"
+    assert findings.could_see(changes, 5) == said.replace(" nats", "")  # a rate, a ratio
 
 
 def test_a_number_that_was_not_rounded_to_text_is_refused():

@@ -119,10 +119,10 @@ def word(interval: Interval, below: str, unclear: str, above: str) -> str:
     return (unclear, above, below)[told(interval)]
 
 
-def could_see(intervals: Iterable[Interval], n: int) -> str:
+def could_see(intervals: Iterable[Interval], n: int, unit: str = "") -> str:
     """What trends over n seeds, (mean, half width) each, could have shown, as a clause of a sentence."""
     each = ", ".join(f"{detectable(half, n):.2g}" for _, half in intervals)
-    return f"true changes of {each} would be found clear with probability 0.8"
+    return f"true changes of {f'{each} {unit}'.strip()} would be found clear with probability 0.8"
 
 
 def benchmarks(folder: Path) -> list[dict]:

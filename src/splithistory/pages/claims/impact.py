@@ -129,5 +129,5 @@ def _only_what_f_captures(context: Context, limits: Limits) -> Judgement:
     parts = np.stack([masks, 1 - masks], -1)  # (partitions, outcomes, 2)
     models = context.measured.values()
     highest = max(float(np.max(_merged(own, parts).imp)) - own.imp for own in models)
-    text = f"merging changes Imp by at most {highest:+.4f} nats, {len(models)} models"
+    text = f"the greatest change of Imp by merging is {highest:+.4f} nats, {len(models)} models"
     return Judgement(f"{text}, {len(masks)} partitions, exact", [exactly(highest <= EXACT)])

@@ -56,7 +56,7 @@ def _self_bias_cause(context: Context, limits: Limits) -> Judgement:
     )
     text += f"(above 0: less is missing); success expected in F' changes by {seeds(expects)}"
     claim = over_seeds(more, below=limits["difference"])
-    return Judgement(text, [claim], [over_seeds(expects, above=limits["expected"])])
+    return Judgement(text, [claim])
 
 
 @judge("impact-regularisation")
