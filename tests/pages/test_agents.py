@@ -55,7 +55,15 @@ def test_an_imp_that_replays_cannot_tell_is_no_number():
     assert given["Imp"] == pytest.approx(
         agents.estimates(SplitEpisodes([0, 1, 1], [[0, 1, 1], [1, 0, 0]], 2))["imp"]
     )
-    assert (withheld["Imp"], withheld["unseen"], withheld["upright"]) == ("not known", "0.33", "0.67")
+    assert (withheld["Imp"], withheld["unseen"]) == ("not known", "0.33")
+    assert withheld["upright"] == "0.67 (0.09 to 0.99)"  # 2 of 3, Clopper–Pearson
+
+
+def test_what_is_replayed_has_an_interval_and_a_reference_that_of_its_own_episodes():
+    share, (low, high) = agents.replayed(SplitEpisodes([0, 1, 1], [[0, 1, 1], [1, 0, 0]], 2))
+    assert share == 0.5 and 0 <= low < share < high
+    share, (low, high) = agents.replayed(SplitEpisodes([1, 1], [[0, 0, 0]], 2))
+    assert share == low == 0 and high == pytest.approx(1 - 0.025 ** (1 / 3))  # none of three
 
 
 def test_the_published_trial_has_its_intervals():

@@ -82,18 +82,39 @@ def estimates(measured: SplitEpisodes) -> dict[str, Interval]:
     }
 
 
+def upright(measured: SplitEpisodes) -> tuple[float, Interval]:
+    """Share of its own episodes that have the last outcome, and the Clopper–Pearson ends."""
+    return _share(measured.outcomes == measured.n_outcomes - 1)
+
+
+def replayed(measured: SplitEpisodes) -> tuple[float, Interval]:
+    """The same of the replays, and the ends of its interval; of one reference, of that agent's episodes."""
+    last = measured.n_outcomes - 1
+    if measured.n_sequences == 1:
+        return _share(measured.replays[0] == last)
+    low, high = measured.interval(lambda futures: futures.counterfactual_success([last]))
+    return measured.counterfactual_success([last]), (max(low, 0.0), high)
+
+
+def _share(held: np.ndarray) -> tuple[float, Interval]:
+    low, high = success_interval(int(held.sum()), len(held))
+    return float(held.mean()), (float(low), float(high))
+
+
 def cells(measured: SplitEpisodes) -> dict:
     """A row of a table: how often the last outcome comes, closed loop and replayed; Op, Imp, unseen.
 
     Imp is "not known", and no number, where more than RARE of F is in outcomes that replays never showed.
     """
-    last, found = [measured.n_outcomes - 1], estimates(measured)
-    rates = {
-        "upright": f"{measured.success(last):.2f}",
-        "replayed": f"{measured.counterfactual_success(last):.3f}",
-    }
+    found, (share, (low, high)) = estimates(measured), upright(measured)
     imp = found["imp"] if measured.unseen <= RARE else "not known"
-    return rates | {"Op": found["op"], "Imp": imp, "unseen": f"{measured.unseen:.2f}"}
+    return {
+        "upright": f"{share:.2f} ({low:.2f} to {high:.2f})",
+        "replayed": replayed(measured),
+        "Op": found["op"],
+        "Imp": imp,
+        "unseen": f"{measured.unseen:.2f}",
+    }
 
 
 def coverage() -> pd.DataFrame:
