@@ -30,6 +30,14 @@ def tiny(tmp_path_factory):
     return store, study.collect(TINY, store)
 
 
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """A store in which every run of BOTH is finished: to read, not to write into."""
+    store = Store(tmp_path_factory.mktemp("both"))
+    study.run(BOTH, store, quiet=True)
+    return store
+
+
 def test_quick_lists_every_model_and_its_measurement_after_what_it_needs():
     jobs = study.jobs(study.PROFILES["quick"])
     kinds = [job.payload.kind for job in jobs]
@@ -373,13 +381,11 @@ def test_the_posts_procedure_has_its_own_interval_over_its_sets_and_no_other(tin
     assert [name for name in row.index if name.endswith("_low")] == ["op_low"]
 
 
-def test_pieces_that_are_finished_apart_make_the_same_tables_as_the_whole(tmp_path, monkeypatch):
+def test_pieces_that_are_finished_apart_make_the_same_tables_as_the_whole(both, tmp_path, monkeypatch):
     monkeypatch.setitem(study.PROFILES, "both", BOTH)
     (tmp_path / "results").mkdir()
     monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
-    whole = Store(tmp_path / "whole")
-    study.run(BOTH, whole, quiet=True)
-    expected = study.collect(BOTH, whole)
+    expected = study.collect(BOTH, both)
     for number, piece in enumerate(({"seeds": [1]}, {"seeds": [0], "arms": ["exact"]}, {})):
         store = Store(tmp_path / f"store{number}")
         assert study.run(BOTH.part(**piece), store, known=study.published("both"), quiet=True) > 0
@@ -391,15 +397,13 @@ def test_pieces_that_are_finished_apart_make_the_same_tables_as_the_whole(tmp_pa
     assert study.run(BOTH, Store(tmp_path / "empty"), known=merged, quiet=True) == 0
 
 
-def test_only_the_part_that_was_asked_for_is_published(tmp_path, monkeypatch):
+def test_only_the_part_that_was_asked_for_is_published(both, tmp_path, monkeypatch):
     monkeypatch.setitem(study.PROFILES, "both", BOTH)
     (tmp_path / "results").mkdir()
     monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
-    store = Store(tmp_path / "store")
-    study.run(BOTH, store, quiet=True)
-    study.publish("both", store, BOTH.part(arms=["sampled"]))
+    study.publish("both", both, BOTH.part(arms=["sampled"]))
     assert set(study.published("both").models["arm"]) == {"", "sampled"}
-    study.publish("both", store, BOTH.part(seeds=[1]))
+    study.publish("both", both, BOTH.part(seeds=[1]))
     assert len(study.published("both").finetuned("exact")) == 3
 
 
@@ -438,14 +442,13 @@ def test_arms_differ_in_what_they_say_and_share_the_pretrained_model():
     assert parents == {m.run.key for m in listed if m.stage == "pretrained"}
 
 
-def test_whatever_starts_from_published_weights_does_not_train_them_again(tmp_path, monkeypatch):
+def test_whatever_starts_from_published_weights_does_not_train_them_again(both, tmp_path, monkeypatch):
     more = replace(BOTH, seeds=(0,), measured=False, arms={"acted": ACTED})
     monkeypatch.setitem(study.PROFILES, "both", replace(BOTH, publish_weights=True))
     monkeypatch.setitem(study.PROFILES, "more", more)
     (tmp_path / "results").mkdir()
     monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
-    first, second = Store(tmp_path / "first"), Store(tmp_path / "second")
-    study.run(BOTH, first, quiet=True)
+    first, second = both, Store(tmp_path / "second")
     study.publish("both", first)
     weights = study.published_weights()
     assert {job.payload.kind for job in study.to_do(more, second, weights=weights)} == {"reinforce"}
@@ -459,35 +462,33 @@ def test_whatever_starts_from_published_weights_does_not_train_them_again(tmp_pa
     assert len(study.to_do(more, Store(tmp_path / "third"))) == 4  # without them it trains all
 
 
-def test_published_weights_are_pretrained_ones_and_the_first_seed_s_and_come_back(tmp_path, monkeypatch):
+def test_published_weights_are_pretrained_ones_and_the_first_seed_s_and_come_back(
+    both, tmp_path, monkeypatch
+):
     monkeypatch.setitem(study.PROFILES, "both", replace(BOTH, publish_weights=True, measured=False))
     (tmp_path / "results").mkdir()
     monkeypatch.setenv("SPLITHISTORY_RESULTS", str(tmp_path / "results"))
-    store = Store(tmp_path / "store")
-    study.run(study.PROFILES["both"], store, quiet=True)
-    study.publish("both", store)
+    study.publish("both", both)
     found = study.published("both")
     trained = found.models[found.models["stage"].isin(["pretrained", "finetuned"])]
     shared = (trained["seed"] == 0) | (trained["stage"] == "pretrained")
     assert set(found.weight_files) == set(trained[shared]["model"])
     model = trained[trained["seed"] == 0].iloc[-1]
     spec = study.models(study.PROFILES["both"])[model["model"]].run.spec
-    assert all(np.array_equal(v, store.weights(spec)[k]) for k, v in found.weights(model["model"]).items())
+    assert all(np.array_equal(v, both.weights(spec)[k]) for k, v in found.weights(model["model"]).items())
     with pytest.raises(ValueError, match=r"weights: given model 99, allowed are \["):
         found.weights(99)
     elsewhere = replace(study.PROFILES["both"], weight_sizes=("53k",))
     monkeypatch.setitem(study.PROFILES, "both", elsewhere)
-    study.publish("both", store)
+    study.publish("both", both)
     found = study.published("both")
     assert not found.weight_files and found.manifest["profile"]["weight_sizes"] == ["53k"]
 
 
-def test_retrained_models_are_compared_with_the_spread_between_seeds(tmp_path):
-    store = Store(tmp_path)
-    study.run(TINY, store, quiet=True)
-    study.run(replace(TINY, seeds=(1,)), store, quiet=True)
-    everything = study.collect(replace(TINY, seeds=(0, 1)), store)
-    retrained = study.collect(TINY, store)
+def test_retrained_models_are_compared_with_the_spread_between_seeds(tiny, both):
+    everything = study.collect(replace(TINY, seeds=(0, 1)), both)
+    _, retrained = tiny
+    retrained = replace(retrained, curves=retrained.curves.copy())
     lines, far = study.compare(retrained, everything)
     assert len(lines) == 4 and far == []
     wrong = retrained.curves["column"] == "test_loss"

@@ -425,7 +425,7 @@ class Study:
 
     @cached_property
     def _counts(self) -> dict[tuple[int, float, str], np.ndarray]:
-        """Each reading's counts (halves, M, A), made at once, as they are asked for many times."""
+        """Each reading's counts (halves, M, A), made at once, as each is asked for often."""
         readings = self.counts.groupby(["model", "temperature", "tokens"])
         cells = (readings.ngroup(), *(self.counts[name] for name in ("half", "m", "a")))
         tables = np.zeros((len(readings), _HALVES, *self.world.table.shape[:2]))
