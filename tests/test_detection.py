@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splithistory import Recurrence, SplitHistory, detection
+from splithistory import Recurrence, SplitHistory, detection, policies
 from splithistory.statistics import auc
 
 WORLD = Recurrence().table
@@ -133,3 +133,13 @@ def test_bad_input_is_named(arguments, message):
     given_ = {"tables": two, "honest": two, "world": WORLD, "goal": GOAL} | arguments
     with pytest.raises(ValueError, match=message):
         detection.suspicions(**given_)
+
+
+def test_a_class_without_histories_is_opposed_to_nothing():
+    world = np.array([[[1.0, 0], [0, 1]], [[0, 1], [0, 1]]])  # on class 1 all succeeds
+    assert detection.opposed([[3.0, 2], [0, 0]], world, [1]) == 0
+    with_noise = policies.everywhere(np.full(3, 1 / 3)).world.copy()
+    with_noise[2] = np.eye(3)[[0, 0, 0]]
+    tables = np.array(2 * [[[40, 1, 1], [1, 1, 40], [1, 1, 1]]])
+    few = detection.suspicions(tables, tables, with_noise, [0], n=20)
+    assert np.isfinite(few["by class"]).all()

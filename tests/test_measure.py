@@ -473,3 +473,10 @@ def test_a_large_set_of_histories_without_classes_has_the_interval_of_the_same_w
     assert apart.counts.shape == (3000, 3) and together.counts.shape == (3, 3)
     for one, other in zip(apart.interval("op"), together.interval("op"), strict=True):
         assert one == pytest.approx(other, abs=2e-3)
+
+
+def test_where_a_resampled_impact_is_infinite_the_corrected_one_is_that_measured():
+    world = np.array([[[1.0, 0], [0, 1]], [[0, 1], [1, 0]]])
+    measured = SplitHistory([[30, 2], [1, 3]], world)
+    assert measured.corrected("imp") == measured.imp and np.isinf(measured.interval("imp")[1])
+    assert measured.corrected("op") != measured.op

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splithistory import Recurrence, SplitHistory, histograms, objectives, policies, statistics
-from splithistory.information import binary_kl
+from splithistory.information import binary_kl, succeeding
 from splithistory.measure import Futures
 from splithistory.objectives import (
     CRITERIA,
@@ -300,3 +300,14 @@ def test_what_shares_any_of_the_columns_is_no_elsewhere():
 def test_a_choice_without_another_seed_is_refused():
     with pytest.raises(ValueError, match="table: no models that differ in seed, allowed are two or more"):
         objectives.chosen_elsewhere(hits([(0, "x", True, False), (0, "y", False, True)]), ["a", "b"])
+
+
+@pytest.mark.parametrize("spelled", [(1, 0), [0, 1], {0, 1}, np.array([0, 1])])
+def test_a_goal_is_the_same_however_it_is_spelled(spelled):
+    policy = policies.steering(WORLD, succeeding((0, 1), 8, 0.7))
+    measured = SplitHistory(policy.counts * 1e4, policy.world)
+    assert objectives.without_list(measured, measured, spelled) == objectives.without_list(
+        measured, measured, (0, 1)
+    )
+    assert policies.steered(WORLD, spelled, 0.5) == policies.steered(WORLD, (0, 1), 0.5)
+    assert WORLD.ceilings({"a": spelled}) == WORLD.ceilings({"a": (0, 1)})

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splithistory import Recurrence, information, policies, split_history
+from splithistory import Recurrence, SplitHistory, information, policies, split_history
 
 WORLD = Recurrence()
 QUIET = Recurrence(noise=0.0)
@@ -276,3 +276,20 @@ def test_a_policy_that_steers_back_has_the_op_of_the_first_with_the_other_sign()
     assert second.outcome_probs == pytest.approx(np.full(8, 1 / 8)) and second.imp == np.inf
     idle = policies.undone(undoes=False)[1]
     assert (idle.op, idle.imp) == pytest.approx((0, 0), abs=1e-12)
+
+
+def test_an_action_after_which_two_outcomes_are_likeliest_leads_to_neither():
+    sinks = Recurrence(sinks={15: (0, 1)})
+    steered = policies.steering(sinks, np.eye(8)[0])
+    assert steered.outcome_probs[0] == pytest.approx(1 - 0.02 + 0.02 / 8) and steered.action_probs[15] == 0
+    for policy in policies.extremes(sinks, (0,), 0.9):
+        assert policy.success((0,)) == pytest.approx(0.98 * 0.9 + 0.02 / 8)
+
+
+def test_a_mixture_of_two_worlds_or_of_other_shares_of_classes_is_refused():
+    one, other = policies.everywhere(np.eye(8)[0]), policies.undone()[1]
+    with pytest.raises(ValueError, match=r"^first, second: measured in two worlds, allowed is one$"):
+        policies.mixture(one, other, 0.5)
+    uneven = SplitHistory(one.counts * np.arange(1, 9)[:, None], one.world)
+    with pytest.raises(ValueError, match=r"^first, second: measured on other shares of classes, allowed are"):
+        policies.mixture(one, uneven, 0.5)

@@ -211,3 +211,19 @@ def test_what_can_be_reached_at_least_is_what_its_complement_leaves(goal):
     crumb = 0.02 / 8
     assert low == pytest.approx(len(goal) * crumb, abs=1e-12)  # any action leads anywhere, but for the noise
     assert high == pytest.approx(1 - (8 - len(goal)) * crumb, abs=1e-12)
+
+
+def test_a_large_alphabet_keeps_its_tokens_on_a_device_too_and_parity_its_place():
+    large = Recurrence(modulus=1009, window=4, alphabet=200)
+    tokens = drawn(large, 1000, 10, torch.Generator().manual_seed(0))
+    assert tokens[:, ::2].max() == 199 and (tokens[:, 1::2].min(), tokens.max()) == (200, 399)
+    with pytest.raises(ValueError, match=r"^burn_in: given 201, allowed is an even number"):
+        drawn(large, 10, 10, torch.Generator().manual_seed(0), burn_in=201)
+
+
+def test_what_depends_on_the_play_is_not_said_of_a_world_with_sinks():
+    for name in ("floor", "predictability"):
+        with pytest.raises(
+            ValueError, match=f"^{name}: given a world with sinks \\[15\\], allowed is one without$"
+        ):
+            getattr(Recurrence(sinks={15: (0, 1)}), name)

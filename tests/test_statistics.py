@@ -167,3 +167,23 @@ def test_one_rule_ahead_of_another_is_a_difference_a_seed():
     table = pd.DataFrame(rows, columns=["by", "seed", "right"])
     assert statistics.lead_over(table, "a", "b") == statistics.t_interval([0.5, 0.0])
     assert statistics.lead_over(table, "a", "b", level=0.9) == statistics.t_interval([0.5, 0.0], 0.9)
+
+
+@pytest.mark.parametrize("n", [2, 3, 6, 7])
+@pytest.mark.parametrize("value", [0.1, 0.3, 0.7, 0.8, -0.2])
+def test_values_that_all_agree_are_what_they_are_and_not_their_rounded_mean(value, n):
+    values = [value] * n
+    assert statistics.t_interval(values) == statistics.standard_error(values) == (value, 0.0)
+    assert statistics.told(statistics.t_interval(values), value) == 0
+    assert statistics.t_test(values, above=value) == statistics.t_test(values, below=value) == 1
+    assert statistics.f_test([values] * 2) == 1
+    assert statistics.f_test(np.outer([1, 2, 4], values)) == 1  # blocks differ, columns do not
+    assert statistics.f_test([[value, 2 * value]] * 3) < 1e-9  # nor is there doubt where blocks agree
+
+
+def test_a_test_that_is_told_no_side_or_two_and_numbers_that_have_no_square_are_refused():
+    for given in ({}, {"above": 0, "below": 5}):
+        with pytest.raises(ValueError, match=r"^above, below: given .*, allowed is one number$"):
+            statistics.t_test([1, 2, 3.0], **given)
+    with pytest.raises(ValueError, match=r"^values: given up to 3e\+200, allowed is up to"):
+        statistics.f_test([[1e200, 2e200], [3e200, 1e200]])

@@ -102,3 +102,36 @@ def test_a_column_by_level_and_where_it_turns():
     assert statistics.by_level(table, "level", ["x"])[1] == {"x": statistics.t_interval([-1.0, -3.0])}
     last, (place, (low, high)) = trends.turn(table, "level", "x")
     assert (last, place) == (4, 2) and low <= 2 <= high  # at 2 the mean is 0: it comes above 0 right after
+
+
+def test_what_is_not_a_number_is_left_out_of_a_slope_whole_and_ends_a_curve():
+    table = pd.DataFrame({"n_good": 1, "seed": 0, "x": [1, 2, 3], "y": [2.0, 4.0, np.nan]})
+    for intercept in (False, True):
+        assert trends.slopes(table, "x", "y", intercept=intercept).tolist() == pytest.approx([2])
+    large = table.assign(x=np.array([100, 120, 90], "int8"), y=np.array([100, 120, 90], "int8"))
+    assert trends.slopes(large, "x", "y").tolist() == pytest.approx([1])  # squares leave their type
+    curve = pd.DataFrame({"m": 0, "step": [0, 1, 2], "value": [1.0, 0.5, np.nan]})
+    (low,) = trends.lows(curve, ["m"]).to_dict("records")
+    assert (low["steps"], low["lowest"]) == (2, 0.5) and np.isnan(low["end"]) and np.isnan(low["rise"])
+
+
+def test_a_curve_that_has_no_value_where_another_gets_somewhere_has_none_from_later():
+    rows = [("a", 0, 0.0), ("a", 10, 1.0), ("a", 20, 1.0), ("b", 0, 5.0), ("b", 20, 9.0)]
+    curves = pd.DataFrame(rows, columns=["column", "step", "value"])
+    curves = curves.assign(model=0, size="18k", seed=0, n_good=2)
+    found = trends.when_first(curves, "a", 0.5, "b")
+    assert found["step"].tolist() == [10] and found["b"].isna().all()
+
+
+def test_growth_is_from_the_smallest_size_whatever_the_order_of_rows():
+    sizes = {"43k": 43, "160k": 160, "402k": 402}
+    rows = [(1, s, name, n, n + s * n / 100) for name, n in sizes.items() for s in range(3)]
+    table = pd.DataFrame(rows, columns=["n_good", "seed", "size", "n_parameters", "op"])
+    expected = trends.growth_by_goal(table, "op")
+    assert expected[1][0] > 0
+    assert trends.growth_by_goal(table.sort_values("size"), "op") == expected
+
+
+def test_a_crossing_does_not_depend_on_the_type_of_the_levels():
+    values = [[-1.0, -1.0], [1.0, 1.0]]
+    assert trends.crossing(np.array([-100, 100], "int8"), values) == trends.crossing([-100, 100], values)

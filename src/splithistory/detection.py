@@ -47,7 +47,8 @@ def opposed(counts, world, goal) -> np.ndarray:
     policy that does not react.
     """
     classes, own, other = by_class(counts, world, goal)
-    return (classes * np.where(own < other - _NOISE, binary_kl(own, other), 0.0)).sum(-1)
+    against = (classes > 0) & (own < other - _NOISE)  # in a class without histories nothing was done
+    return (classes * np.where(against, binary_kl(own, other), 0.0)).sum(-1)
 
 
 def suspicion(counts, world, goal, usual) -> dict[str, np.ndarray]:

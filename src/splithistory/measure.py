@@ -257,10 +257,13 @@ class SplitHistory(Measured):
         return bias_corrected(value, draws, level)
 
     def corrected(self, quantity, *, seed: int = 0):
-        """`quantity` less the bootstrap's estimate of its bias: the centre of every `interval`."""
+        """`quantity` less the bootstrap's estimate of its bias: the centre of every `interval`.
+
+        As it is where it is infinite, or is on a resampled table: there the bias has no estimate.
+        """
         value, draws = self._bootstrap(quantity, seed)
-        with np.errstate(invalid="ignore"):  # of infinite values, which stay what they are
-            return np.where(np.isinf(value), value, 2 * value - draws.mean(0))[()]
+        with np.errstate(invalid="ignore"):
+            return np.where(np.isfinite(draws).all(0), 2 * value - draws.mean(0), value)[()]
 
     def _bootstrap(self, quantity, seed) -> tuple:
         """(value, values on resampled tables); in chunks, so that large tables fit in memory."""

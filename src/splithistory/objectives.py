@@ -261,7 +261,7 @@ def without_list(measured: SplitHistory, other: SplitHistory, goal, by: str = "o
     reported, trained: what the other half implies of the chosen set and of the goal (Imp_min by "imp", else
     implied Op, in nats); optimism: what it implies of the chosen set here, less there.
     """
-    even = np.full(measured.n_outcomes, 1 / measured.n_outcomes)
+    goal, even = as_goal(goal, measured.n_outcomes), np.full(measured.n_outcomes, 1 / measured.n_outcomes)
     known: dict[str, list] = {"op": [even], "imp": [None], "both": [even, None]}
     check_choice("by", by, known)
     references = known[by]

@@ -13,6 +13,7 @@ from scipy.special import softmax
 from .information import (
     LARGEST,
     as_distribution,
+    as_goal,
     as_integers,
     as_number,
     check_flag,
@@ -61,10 +62,12 @@ def given_history(measured: SplitHistory) -> SplitHistory:
 def steering(world, outcomes, actions=None) -> SplitHistory:
     """A policy whose outcomes are `outcomes` (K,), but for the world's noise: it plays what leads there.
 
-    Of several actions that lead to an outcome each is played alike; ValueError if none does. actions: those
-    that it may play, all if None.
+    An action leads to the one outcome that is likeliest after it; of several that lead to an outcome each is
+    played alike; ValueError if none does. actions: those that it may play, all if None.
     """
     outcomes, leads = as_distribution(outcomes, "outcomes"), world.table.argmax(-1)  # (K,), (M, A)
+    others, likeliest = np.partition(world.table, -2)[..., -2:].transpose(2, 0, 1)
+    leads = np.where(likeliest > others, leads, -1)  # where two are, it leads to neither
     if outcomes.shape != (n := world.table.shape[-1:]):
         raise ValueError(f"outcomes: shape {outcomes.shape}, allowed is {n}")
     leads = np.where(_allowed(actions, leads.shape[1]), leads, -1)
@@ -77,9 +80,16 @@ def steering(world, outcomes, actions=None) -> SplitHistory:
 
 
 def mixture(first: SplitHistory, second: SplitHistory, share: float) -> SplitHistory:
-    """Acts as the first on this share of the histories of each class, else as the second; one world."""
+    """Acts as the first on this share of the histories of each class, else as the second.
+
+    ValueError unless both were measured in one world, on the same shares of its classes.
+    """
     share = as_number(share, "share", 0, 1)
     own, others = (measured.counts / measured.counts.sum() for measured in (first, second))
+    if not np.array_equal(first.world, second.world):
+        raise ValueError("first, second: measured in two worlds, allowed is one")
+    if not np.allclose(own.sum(1), others.sum(1), rtol=0, atol=1e-12):
+        raise ValueError("first, second: measured on other shares of classes, allowed are the same")
     return SplitHistory(share * own + (1 - share) * others, first.world)
 
 
@@ -142,6 +152,7 @@ def steered(world, goal, success: float) -> dict[str, float]:
     expected_success: the noise turns a rate s into (1 − noise) s + noise p; expected_op: kl of that and p,
     which Op is but for δ; expected_delta: δ if the tokens of a history were independent.
     """
+    goal = as_goal(goal, world.alphabet)
     apart = SimpleNamespace(table=world.table, class_shares=world.independent_shares)
     measured, independent = (extremes(of, goal, success)[0] for of in (world, apart))
     share = len(goal) / world.alphabet

@@ -94,13 +94,25 @@ class Recurrence:
 
     @property
     def predictability(self) -> float:
-        """Probability that the recurrence's own value comes next, exact; the noise can hit it too."""
+        """Probability that the recurrence's own value comes next, exact; the noise can hit it too.
+
+        ValueError in a world with sinks, where it depends on what is played.
+        """
+        self._check_no_sinks("predictability")
         return 1 - self.noise + self.noise / self.alphabet
 
     @property
     def floor(self) -> float:
-        """Cross-entropy in nats of the best predictor of the next token (exact)."""
+        """Cross-entropy in nats of the best predictor of the next token (exact).
+
+        ValueError in a world with sinks, where it depends on what is played.
+        """
+        self._check_no_sinks("floor")
         return float(entropy(self._outcome_table[0]))
+
+    def _check_no_sinks(self, name: str) -> None:
+        if self.sinks:
+            raise ValueError(f"{name}: given a world with sinks {sorted(self.sinks)}, allowed is one without")
 
     @cached_property
     def _powers(self) -> np.ndarray:
@@ -176,13 +188,10 @@ class Recurrence:
         even, so that parity stays with position.
         seed: a non-negative integer, or a list of them. NumPy reads [s, 0] as s: end lists with other than 0.
         """
-        check_integer("n", n, 1), check_integer("length", length, 1), check_integer("burn_in", burn_in, 0)
+        check_integer("n", n, 1), check_integer("length", length, 1)
+        _check_burn_in(burn_in)
         block = (self.window + burn_in + length) * min(n, _BLOCK)
         check_memory("n, length", (n, length), 8.0 * (n * length + block))
-        if burn_in % 2:
-            raise ValueError(
-                f"burn_in: given {burn_in}, allowed is an even number (parity stays with position)"
-            )
         rng, explore = np.random.default_rng(check_seed(seed)), as_number(explore, "explore", 0, 1)
         sizes = (min(_BLOCK, n - start) for start in range(0, n, _BLOCK))
         return np.concatenate([self._block(size, burn_in, length, explore, rng) for size in sizes])
@@ -226,7 +235,7 @@ class Recurrence:
     def ceilings(self, goals: Mapping) -> dict:
         """{name: {"chance", "odd tokens", "all tokens"}} of named goals: by luck, and at best."""
         return {
-            name: {"chance": len(goal) / self.alphabet}
+            name: {"chance": len(as_goal(goal, self.alphabet)) / self.alphabet}
             | {f"{actions} tokens": self.ceiling(goal, actions=actions) for actions in ("odd", "all")}
             for name, goal in goals.items()
         }
@@ -342,6 +351,7 @@ def drawn(world: Recurrence, n: int, length: int, generator, *, burn_in: int = 2
     """As `Recurrence.sample`, a tensor (n, length), on a torch.Generator's device and from its stream."""
     import torch
 
+    _check_burn_in(burn_in)
     there = {"generator": generator, "device": generator.device}
     logs, residues = (_tensor(table, generator.device) for table in (world.logs, world.residues))
     window, order = world.window, world.modulus - 1
@@ -359,7 +369,13 @@ def drawn(world: Recurrence, n: int, length: int, generator, *, burn_in: int = 2
         value = torch.where(torch.rand(n, **there) < rates[(t - window) % 2], random, own)
         tokens[t] = value + world.alphabet * ((t - window) % 2)
         total += logs[tokens[t]] - logs[tokens[t - window]]
-    return tokens[window + burn_in :].T.to(torch.uint8).contiguous()
+    kept = torch.uint8 if world.n_tokens <= 256 else torch.int64  # a device's memory holds all tokens
+    return tokens[window + burn_in :].T.to(kept).contiguous()
+
+
+def _check_burn_in(burn_in: int) -> None:
+    if check_integer("burn_in", burn_in, 0) % 2:
+        raise ValueError(f"burn_in: given {burn_in}, allowed is an even number (parity stays with position)")
 
 
 def classes_of(world: Recurrence, histories):

@@ -40,7 +40,7 @@ def t_interval(values, level: float = 0.95) -> Interval:
     values = _independent(values)
     check_level(level)
     if _constant(values):
-        return float(values.mean()), 0.0
+        return _agreed(values), 0.0
     low, high = ttest_1samp(values, 0.0).confidence_interval(level)
     return float(values.mean()), float(high - low) / 2
 
@@ -48,8 +48,9 @@ def t_interval(values, level: float = 0.95) -> Interval:
 def standard_error(values) -> Interval:
     """Mean of independent values and its standard error, 0 if they all agree."""
     values = _independent(values)
-    error = 0.0 if _constant(values) else float(values.std(ddof=1) / np.sqrt(len(values)))
-    return float(values.mean()), error
+    if _constant(values):
+        return _agreed(values), 0.0
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def pseudovalues(statistic: Callable, clusters: Sequence) -> np.ndarray:
@@ -70,10 +71,12 @@ def told(interval: Interval, number: float = 0.0) -> int:
 def t_test(values, *, above: float | None = None, below: float | None = None) -> float:
     """p of the one-sided t test over seeds that the mean is above, or below, a number."""
     values = _independent(values)
+    if (above is None) == (below is None):
+        raise ValueError(f"above, below: given {shown((above, below))}, allowed is one number")
     given, side = (below, "less") if above is None else (above, "greater")
     number = as_number(given, "below" if above is None else "above", -LARGEST, LARGEST)
     if _constant(values):  # seeds that all agree, such as AUCs of 1, leave no doubt on which side they are
-        excess = number - values.mean() if above is None else values.mean() - number
+        excess = number - _agreed(values) if above is None else _agreed(values) - number
         return float(excess <= 0)
     return float(ttest_1samp(values, number, alternative=side).pvalue)
 
@@ -82,6 +85,10 @@ def _independent(values) -> np.ndarray:
     values = as_array(values, "values")
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"values: shape {values.shape}, allowed are at least two independent values")
+    return _squarable(values)
+
+
+def _squarable(values: np.ndarray) -> np.ndarray:
     if np.abs(values).max() > LARGEST:
         raise ValueError(f"values: given up to {np.abs(values).max():g}, allowed is up to {LARGEST:g}")
     return values
@@ -89,6 +96,11 @@ def _independent(values) -> np.ndarray:
 
 def _constant(values: np.ndarray) -> bool:
     return bool(np.ptp(values) <= 1e-15 * np.abs(values).max())
+
+
+def _agreed(values: np.ndarray) -> float:
+    """What all values are; their mean is rounded, and lies beside it."""
+    return float(np.median(values))
 
 
 def page(values, *, falling: bool = False) -> float:
@@ -111,7 +123,8 @@ def f_test(values) -> float:
     if values.ndim != 2 or min(values.shape) < 2:
         raise ValueError(f"values: shape {values.shape}, allowed are two or more blocks and columns")
     blocks, columns = values.shape
-    centred = values - values.mean(1, keepdims=True)
+    apart = _squarable(values) - values[:, :1]  # exactly 0 where columns agree, as a rounded mean is not
+    centred = apart - apart.mean(1, keepdims=True)
     between = blocks * (centred.mean(0) ** 2).sum() / (columns - 1)
     rest = centred - centred.mean(0)
     within = (rest**2).sum() / ((blocks - 1) * (columns - 1))

@@ -41,12 +41,12 @@ def crossing(levels: Sequence[float], values) -> tuple[float, Interval]:
     values, at = as_measured(values, "values"), as_measured(levels, "levels")
     if values.ndim != 2 or at.shape != values.shape[:1] or (np.diff(at) <= 0).any():
         raise ValueError(f"levels: given {shown(at.tolist())}, allowed are ascending, one a row of values")
-    drawn = np.sort([_crossed(levels, means) for means in redrawn(values)])  # some may be infinite
+    drawn = np.sort([_crossed(at, means) for means in redrawn(values)])  # some may be infinite
     low, high = drawn[[round(share * (len(drawn) - 1)) for share in (0.025, 0.975)]]
-    return _crossed(levels, values.mean(1)), (float(low), float(high))
+    return _crossed(at, values.mean(1)), (float(low), float(high))
 
 
-def _crossed(levels: Sequence[float], means: np.ndarray) -> float:
+def _crossed(levels: np.ndarray, means: np.ndarray) -> float:
     below = np.flatnonzero(means <= 0)
     if not len(below):
         return float(levels[0])
@@ -86,10 +86,10 @@ def power_law_exponent(x, y) -> float:
 def slopes(table: Table, x: str, y: str, by=("n_good", "seed"), *, intercept: bool = False) -> Table:
     """Least-squares slope of y on x in each group of rows, indexed by `by`.
 
-    Through the origin, unless there is to be an intercept.
+    Through the origin, unless there is to be an intercept. Rows in which either is NaN are left out.
     """
     check_flag("intercept", intercept)
-    as_table(table, x, y, *as_names(by, "by"))
+    table = as_table(table, x, y, *as_names(by, "by")).dropna(subset=[x, y]).astype({x: float, y: float})
     if intercept:
         at = table.groupby(list(by))[[x, y]].transform("mean")
         table = table.assign(**{x: table[x] - at[x], y: table[y] - at[y]})
@@ -104,8 +104,13 @@ def slope_by_goal(table: Table, x: str, y: str, *, intercept: bool = False) -> d
 
 
 def growth(table: Table, column: str) -> Table:
-    """A column's change from the first size to the last, indexed by n_good and seed, where both are there."""
-    sizes = list(dict.fromkeys(as_table(table, "n_good", "seed", "size", column)["size"]))
+    """A column's change from the smallest size to the largest, indexed by n_good and seed, where both are.
+
+    Sizes ascend by n_parameters; in a table without it they must stand in ascending order.
+    """
+    table = as_table(table, "n_good", "seed", "size", column)
+    ascending = table.sort_values("n_parameters") if "n_parameters" in table else table
+    sizes = list(dict.fromkeys(ascending["size"]))
     wide = table.pivot(index=["n_good", "seed"], columns="size", values=column)
     return (wide[sizes[-1]] - wide[sizes[0]]).dropna().rename(column)
 
@@ -141,7 +146,7 @@ def when_first(curves: Table, column: str, level: float, other: str) -> Table:
     wide = as_table(curves, *keys, "column", "value").pivot(index=keys, columns="column", values="value")
     as_table(wide, column, other)
     there = wide[wide[column] >= as_number(level, "level")].reset_index()
-    return there.groupby("model", sort=False).first()[[*keys[1:], other]].reset_index()
+    return there.drop_duplicates("model")[[*keys, other]].reset_index(drop=True)
 
 
 def lows(curves: Table, by: Sequence[str]) -> Table:
@@ -151,8 +156,8 @@ def lows(curves: Table, by: Sequence[str]) -> Table:
     """
     ordered = as_table(curves, "step", "value", *as_names(by, "by")).sort_values("step", kind="stable")
     ordered = ordered.reset_index(drop=True)
-    last = ordered.groupby(list(by), sort=False).last()
     low = ordered.loc[ordered.groupby(list(by), sort=False)["value"].idxmin()].set_index(list(by))
+    last = ordered.drop_duplicates(list(by), keep="last").set_index(list(by)).loc[low.index]  # NaN, too
     found = last.assign(steps=last["step"], lowest=low["value"], at=low["step"], end=last["value"])
     found["rise"] = found["end"] - found["lowest"]
     return found[["steps", "lowest", "at", "end", "rise"]].reset_index()
