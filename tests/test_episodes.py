@@ -166,6 +166,56 @@ def test_an_outcome_that_replays_never_showed_is_told_of():
     assert np.isfinite(measured.imp)
 
 
+def never_met():
+    """Of 100 own episodes 30 end in what no replay ever did."""
+    return SplitEpisodes(np.repeat([0, 1], [30, 70]), np.ones((50, 20), int), 2)
+
+
+def test_what_is_made_of_futures_keeps_an_impact_without_accidental_infinities():
+    measured = never_met()
+    assert np.isfinite(measured.imp)
+    for same in (measured.merged([[0], [1]]), measured.mixed(), measured.reweighted(measured.action_probs)):
+        assert same.imp == pytest.approx(measured.imp, abs=1e-12)
+        assert same.op == pytest.approx(measured.op, abs=1e-12)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_outcomes_seen_less_sharply_never_raise_the_impact_of_an_agent_in_a_simulator(seed):
+    rng = np.random.default_rng(seed)
+    rare = rng.integers(1, 3, (20, 5)) * (rng.random((20, 5)) > 0.02)
+    measured = SplitEpisodes(rng.integers(0, 3, 50), rare, 3)
+    coarse = measured.merged([[0], [1, 2]])
+    assert coarse.imp <= measured.imp + 1e-12 and coarse.mixed().imp <= coarse.imp + 1e-12
+    assert coarse.success([0]) == pytest.approx(measured.success([0]), abs=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_infinite_quantity_has_infinite_ends_and_no_warning():
+    measured = never_met()
+
+    def several(futures):
+        return np.stack([futures.imp_min([0]), -futures.imp_min([0]), futures.imp], -1)
+
+    low, high = measured.interval(several)
+    assert low[:2].tolist() == high[:2].tolist() == [np.inf, -np.inf]
+    assert (low[2], high[2]) == pytest.approx(measured.interval("imp"))
+    assert measured.interval(lambda f: f.imp_min([0])) == (np.inf, np.inf)
+    assert measured.corrected(several)[:2].tolist() == [np.inf, -np.inf]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_quantity_that_one_replay_keeps_finite_has_an_infinite_upper_end():
+    replays = np.ones((5, 4), int)
+    replays[0, 0] = 0  # without its seed, or its sequence, the goal is never met
+    measured = SplitEpisodes([0, 0, 1, 1], replays, 2)
+    low, high = measured.interval(lambda f: f.imp_min([0]))
+    assert low < measured.imp_min([0]) < high == np.inf
+    assert measured.corrected(lambda f: f.imp_min([0])) == measured.imp_min([0])
+    low, high = measured.interval(lambda f: -f.imp_min([0]))
+    assert low == -np.inf and np.isfinite(high)
+
+
 def test_two_identities_hold():
     measured = next(iter(crossed(1)))[0]
     terms = measured.decomposition([0])
@@ -368,6 +418,7 @@ def test_an_idle_action_outside_the_space():
     [
         {"horizon": 0},
         {"n_sequences": 0},
+        {"n_sequences": 1},  # one alone does not tell how much the draw of sequences matters
         {"n_seeds": 1},
         {"n_episodes": 1},
         {"n_outcomes": 1},

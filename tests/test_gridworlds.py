@@ -70,6 +70,40 @@ def test_an_agent_learns_to_stand_on_the_coin_and_the_same_whoever_learns_beside
     assert np.allclose(alone[100][1][0], both[100][1][1], atol=1e-2)
 
 
+def small(*coins, **changed):
+    return CoinWorld(coins, **{"size": 3, "horizon": 4} | changed)
+
+
+@pytest.mark.parametrize(
+    ("worlds", "tests", "seeds", "error"),
+    [
+        ([small(0), small(4), small(8)], [small(2)] * 3, (0,), "worlds: given .* allowed are 1 CoinWorlds"),
+        ([small(0), small(4)], [small(2)] * 2, (0, 1, 2), "worlds: given .* allowed are 3 CoinWorlds"),
+        ([], [], (0,), r"worlds: given \[\], allowed are 1 CoinWorlds"),
+        ([small(0)], [small(0), small(1)], (0,), "tests: given .* allowed are 1 CoinWorlds"),
+        (small(0), [small(0)], (0,), "worlds: given CoinWorld.* allowed are 1 CoinWorlds"),
+        ([small(0), small(0, slip=0.9)], [small(2)] * 2, (0, 0), "worlds: given .* allowed is the same for"),
+        ([small(0), small(0, horizon=1)], [small(2)] * 2, (0, 0), "worlds: given .* allowed is the same for"),
+        ([small(0), small(0, 1)], [small(2)] * 2, (0, 0), "worlds: given .* allowed is the same for all"),
+        ([small(0)] * 2, [small(2), small(2, size=4)], (0, 0), "tests: given .* allowed is the same for all"),
+        ([small(0)], [small(2, size=4)], (0,), "tests: given size 4, allowed is that of worlds: 3"),
+    ],
+)
+def test_no_network_learns_in_a_world_that_is_not_its_own(worlds, tests, seeds, error):
+    with pytest.raises(ValueError, match=error) as refused:
+        learn(worlds, tests, seeds, Learning(hidden=2, updates=1, sees="cells"))
+    assert "\n" not in str(refused.value)
+
+
+def test_updates_to_look_at_are_any_list_of_them():
+    how, seen = Learning(hidden=2, updates=3), ([], (), [1, 2], np.array([1, 2]), np.array([1]), range(2))
+    tested = small(2, size=4, slip=0.3)  # coordinates are seen in a grid of any size
+    found = [set(learn([small(0)], [tested], (0,), how, at=at)) for at in seen]
+    assert found == [{3}, {3}, {1, 2, 3}, {1, 2, 3}, {1, 3}, {0, 1, 3}]
+    with pytest.raises(ValueError, match=r"at: given \[4\], allowed are integers in 0..3"):
+        learn([small(0)], [tested], (0,), how, at=[4])
+
+
 def test_the_lead_is_of_what_is_reached_more_often_than_without_the_policy():
     even = np.full(4, 1 / 4)
     seeker = Futures([1.0], [0.7, 0.1, 0.1, 0.1], [even])

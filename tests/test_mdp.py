@@ -2,6 +2,7 @@
 
 import doctest
 import itertools
+from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
@@ -13,8 +14,8 @@ from scipy import sparse
 from scipy.special import rel_entr
 
 from splithistory import information, mdp
-from splithistory.mdp import MDP, expected_reward, from_gymnasium, policy_probs, replay, split_mdp
-from splithistory.measure import SplitHistory
+from splithistory.mdp import MDP, SplitMDP, expected_reward, from_gymnasium, policy_probs, replay, split_mdp
+from splithistory.measure import QUANTITIES, SplitHistory
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -202,6 +203,34 @@ def test_an_interval_over_all_sequences_has_no_width_and_that_of_an_infinite_imp
     assert np.isfinite(measured.interval("op")).all()
 
 
+@pytest.mark.parametrize("horizon", [1, 5])  # with one step there are two sequences, as many as quantities
+def test_a_quantity_with_its_leading_axis_elsewhere_has_no_interval(horizon):
+    world = MDP([[[0.9, 0.1], [0.2, 0.8]], [[0.4, 0.6], [0.7, 0.3]]], [0.3, 0.7], [0, 1], horizon=horizon)
+    measured = split_mdp(world, np.array([0, 1]), seed=0, n_sequences=100)
+    low, high = measured.interval(lambda f: np.stack([f.op, f.imp], -1))
+    assert [(low[i], high[i]) for i in range(2)] == [
+        pytest.approx(measured.interval(q)) for q in ("op", "imp")
+    ]
+    for wrong in (lambda f: np.stack([f.op, f.imp]), lambda f: np.sum(f.op), lambda f: 3.0):
+        with pytest.raises(ValueError, match=r"quantity: returned shape .* behind a leading axis"):
+            measured.interval(wrong)
+
+
+def test_every_quantity_that_has_a_name_has_an_interval():
+    measured = split_mdp(*random_case(6, share=1), n_sequences=50, seed=0)
+    for name in QUANTITIES:
+        low, high = measured.interval(name)
+        assert low <= getattr(measured, name) <= high
+    assert measured.interval("narrowing") == pytest.approx((measured.narrowing,) * 2)  # F is exact
+
+
+def test_a_quantity_that_one_draw_keeps_finite_has_an_infinite_upper_end():
+    shares = np.array([[0.5, 0.5], [0.0, 1.0]])
+    measured = SplitMDP(np.array([[0], [1]]), np.array([1, 9]), [0.1, 0.9], [0.5, 0.5], shares)
+    low, high = measured.interval(lambda f: f.imp_min([0]))
+    assert low < measured.imp_min([0]) < high == np.inf
+
+
 def test_a_seed_is_obeyed():
     world, policy = random_case(8)
     one, same, other = (split_mdp(world, policy, n_sequences=100, seed=s) for s in (0, 0, 1))
@@ -279,6 +308,15 @@ class Worlds:
             {s: {0: move} for s, move in enumerate(moves)},
             np.array([1.0, 0]),
         )
+
+
+def test_expected_rewards_stand_by_state_and_action_in_whatever_order_they_are_published():
+    table = {
+        1: {0: [(1.0, 1, 5.0, False)], 1: [(1.0, 0, 7.0, False)]},
+        0: {1: [(1.0, 1, 1.0, False)], 0: [(1.0, 0, 2.0, False)]},
+    }
+    published = SimpleNamespace(P=table, initial_state_distrib=np.array([1.0, 0]))
+    assert expected_reward(published).tolist() == [[2, 1], [5, 7]]
 
 
 BAD = {

@@ -102,6 +102,36 @@ def test_no_utility_explains_more_than_the_one_found(seed, discount):
         assert meg(world, policy, utility, final=final, discount=discount).value <= found.value + 1e-9
 
 
+@pytest.mark.parametrize("discount", [None, 0.9, 0.99])
+@pytest.mark.parametrize("size", [-1000.0, 3.0, 100.0])
+def test_a_utility_that_no_policy_can_change_shows_no_direction_whatever_its_size(size, discount):
+    for seed in (23, 24):
+        world = random_world(seed, n_states=8, horizon=20)
+        for policy in (random_policy(world, seed), np.arange(8) % 3):
+            found = meg(world, policy, size, discount=discount, both_signs=True)
+            assert found.value == 0 and found.beta == 0 and found.converged
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10**6), st.integers(-300, 300), st.sampled_from([None, 0.9]))
+def test_the_unit_of_a_utility_is_no_goal_directedness(seed, power, discount):
+    world, utility = random_world(seed), np.random.default_rng(seed).normal(size=5)
+    policy = random_policy(world, seed)
+    one, other = (
+        meg(world, policy, u, discount=discount, both_signs=True) for u in (utility, utility * 2.0**power)
+    )
+    assert other.value == pytest.approx(one.value, rel=1e-9, abs=1e-12)
+    assert other.beta * 2.0**power == pytest.approx(one.beta, rel=1e-6)
+
+
+def test_a_penalty_that_is_never_met_hides_no_goal_directedness():
+    leads = np.zeros((2, 4, 4))
+    leads[0, :, 0], leads[1, :, 1], leads[:, 3] = 1, 1, np.eye(4)[3]  # no way into the last
+    world = MDP(leads, np.eye(4)[2], np.arange(4), horizon=1)
+    final, policy = np.array([0, 1, 0, -1e14]), np.array([[0.2, 0.8]] * 4)
+    assert meg(world, policy, final=final).value == pytest.approx(np.log(2) - entropy([0.2, 0.8]), abs=1e-9)
+
+
 def test_what_is_found_of_a_goal_in_the_end_names_it():
     world = random_world(8, n_states=6, n_outcomes=4)
     policy, _ = soft_value_iteration(world, final=world.outcome @ [0, 0, 1.0, 0], beta=20.0)
@@ -305,3 +335,29 @@ def test_a_reward_that_no_policy_changes_has_no_direction():
         epic(world, flat, reward, discount=0.9)
     with pytest.raises(ValueError, match=r"reward: shape \(4,\), allowed are \(5,\), \(5, 3\) and"):
         starc(world, np.ones(4), reward, discount=0.9)
+
+
+@pytest.mark.parametrize("discount", [0.9, 0.99, 0.9999])
+@pytest.mark.parametrize("size", [1e-200, 1e-13, 1, 10, 1000])
+def test_a_reward_that_no_policy_changes_has_no_direction_whatever_its_size(size, discount):
+    world, rng = random_world(0), np.random.default_rng(0)
+    flat, reward = np.full(5, 1.0 * size), rng.normal(size=(5, 3))
+    noise = rng.normal(size=(5, 3, 5)) * size
+    noise -= np.einsum("sat,ast->sa", noise, world.dense())[..., None]  # nothing on average
+    shaping = shaped(np.zeros((5, 3)), size * rng.normal(size=5), discount)
+    for nothing in (flat, noise, shaping):
+        assert starc(world, nothing, -nothing, discount=discount) == 0
+        assert starc(world, nothing, reward, discount=discount) == pytest.approx(1)
+    for nothing in (flat, shaping):
+        with pytest.raises(ValueError, match="reward: constant up to shaping, allowed is one that tells"):
+            epic(world, nothing, reward, discount=discount)
+        with pytest.raises(ValueError, match="other: constant up to shaping, allowed is one that tells"):
+            epic(world, reward, nothing, discount=discount)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-24, 1e-13, 1e100])
+def test_a_small_reward_keeps_its_direction(scale):
+    world, reward = random_world(0), np.random.default_rng(0).normal(size=(5, 3))
+    for distance, most in ((starc, 2), (epic, 1)):
+        assert distance(world, reward, scale * reward, discount=0.9) == pytest.approx(0, abs=1e-7)
+        assert distance(world, -reward, scale * reward, discount=0.9) == pytest.approx(most, abs=1e-12)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splithistory.mdp import MDP
+from splithistory.mdp import MDP, on_grid
 from splithistory.planning import (
     earned,
     epsilon_greedy,
@@ -75,6 +75,55 @@ def test_a_soft_optimum_is_what_no_policy_beats_when_preference_has_its_price(se
     assert worth(policy) == pytest.approx(start, abs=1e-9)
     for _ in range(3):
         assert worth(0.9 * policy + 0.1 * rng.dirichlet(np.ones(3), 4)) < start
+
+
+def forbidding(penalty, scale=1.0):
+    """A grid of 3 × 3 whose last cell earns and in which one cell is forbidden, and utilities (9,)."""
+    utility = np.eye(9)[8]
+    utility[6] = penalty
+    moves = on_grid(3, [(0, 1), (0, -1), (1, 0), (-1, 0)])
+    return MDP(moves, np.eye(9)[0], np.arange(9), horizon=6), scale * utility
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-10, 1e-100])
+@pytest.mark.parametrize("penalty", [0, -1e9, -1e10, -1e12, -1e30])
+def test_the_optimal_policy_earns_the_optimum_however_small_utilities_are_and_whatever_is_forbidden(
+    penalty, scale
+):
+    world, utility = forbidding(penalty, scale)
+    best, value = value_iteration(world, utility, final=utility)
+    assert value[0, 0] / scale == pytest.approx(3, rel=1e-12)
+    assert earned(world, best, utility, final=utility) / scale == pytest.approx(3, rel=1e-12)
+    best, value = value_iteration(world, utility, discount=0.9)
+    assert value[0] / scale == pytest.approx(6.561, rel=1e-12)
+    assert earned(world, best, utility, discount=0.9) / scale == pytest.approx(6.561, rel=1e-12)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10**6), st.integers(-400, 400), st.sampled_from([None, 0.9]))
+def test_the_unit_of_a_utility_changes_no_optimal_policy(seed, power, discount):
+    world, utility = random_world(seed), np.random.default_rng(seed).normal(size=(4, 3))
+    one, other = (value_iteration(world, u, discount=discount) for u in (utility, utility * 2.0**power))
+    assert np.array_equal(one[0], other[0])
+    assert np.allclose(one[1] * 2.0**power, other[1], rtol=1e-9, atol=0)
+
+
+def test_equally_good_actions_are_played_alike_where_gains_and_costs_cancel():
+    moves = np.eye(7)[None].repeat(8, 0)
+    moves[:, 0, 1:] = np.random.default_rng(0).dirichlet(np.ones(6), 8)  # all lead to where 1 is earned
+    moves[:, 0, 0] = 0
+    world = MDP(moves, np.eye(7)[0], np.arange(7), horizon=1)
+    best, value = value_iteration(world, -np.eye(7)[0], final=1.0)
+    assert 0 < abs(value[0, 0]) < 1e-14 and np.array_equal(best, np.full((1, 7, 8), 1 / 8))
+
+
+def test_greedy_tells_small_values_apart_and_large_ones_beside_them_do_not_matter():
+    assert greedy([[1e-10, 2e-10]]).tolist() == [[0, 1]]
+    assert greedy([[1.0, 2.0, -1e30], [2.0, 2.0, -1e30], [-1e30, -1e30, -1e30]]).tolist() == [
+        [0, 1, 0],
+        [0.5, 0.5, 0],
+        [pytest.approx(1 / 3)] * 3,
+    ]
 
 
 def test_the_soft_maximum_goes_from_worst_over_mean_to_best():

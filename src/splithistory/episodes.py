@@ -40,6 +40,25 @@ class _Possible(Futures):
         of_imp = self.possible.decomposition(goal)
         return super().decomposition(goal) | {k: v for k, v in of_imp.items() if k.startswith("imp")}
 
+    def merged(self, groups) -> "_Possible":
+        """The same, seen less sharply, as in `measure.Futures`; Imp against what is possible there."""
+        return _Possible._beside(super().merged(groups), self.possible.merged(groups))
+
+    def mixed(self) -> "_Possible":
+        """The counterfactual futures mixed, as in `measure.Futures`; Imp against what is possible there."""
+        return _Possible._beside(super().mixed(), self.possible.mixed())
+
+    def reweighted(self, action_probs: np.ndarray) -> "_Possible":
+        """Other weights (..., J) of the counterfactuals, as in `measure.Futures`, unvalidated."""
+        return _Possible._beside(super().reweighted(action_probs), self.possible.reweighted(action_probs))
+
+    @staticmethod
+    def _beside(seen: Futures, possible: Futures) -> "_Possible":
+        """What was seen, with the futures that its Imp is taken against."""
+        made = _Possible.unvalidated(seen.action_probs, seen.outcome_probs, seen.counterfactual_probs)
+        made.possible = possible
+        return made
+
 
 class SplitEpisodes(_Possible, Measured):
     """An agent measured in a simulator: outcomes of its own episodes, and of sequences × seeds replayed.
@@ -48,7 +67,8 @@ class SplitEpisodes(_Possible, Measured):
     0..K-1. F is the share of each outcome in its own episodes, and each sequence is a counterfactual
     future of its own, of weight 1/N: its shares over the M seeds. For Imp alone half a replay is added to a
     sequence, shared out as all outcomes together are: what did happen is then never impossible, which would
-    make Imp infinite by chance. See `unseen`.
+    make Imp infinite by chance. See `unseen`. Imp_min is kl(s, s') of the shares as they are: infinite where
+    the goal was met, but in no replay (or missed, but in none), and then larger than this Imp.
 
     The properties (op, imp, ...) are those of these shares, and so biased by about (K-1)/2M: `corrected` and
     `interval` are the estimates.
@@ -92,9 +112,13 @@ class SplitEpisodes(_Possible, Measured):
         return float((self.outcome_probs * (self._counts == 0)).sum(1).mean())
 
     def corrected(self, quantity):
-        """`quantity` less the jackknife's estimate of its bias: the centre of every `interval`."""
-        value, bias, _ = self._jackknife(quantity)
-        return _plain(value - bias)
+        """`quantity` less the jackknife's estimate of its bias: the centre of every `interval`.
+
+        As it is where it is infinite, or is with a case left out: there the bias has no estimate.
+        """
+        value, bias, _, (low, high) = self._jackknife(quantity)
+        with np.errstate(invalid="ignore"):
+            return _plain(np.where(np.isinf(low) | np.isinf(high), value, value - bias))
 
     def interval(self, quantity, level: float = 0.95) -> tuple:
         """Bias-corrected jackknife interval (low, high) for `quantity`.
@@ -104,37 +128,40 @@ class SplitEpisodes(_Possible, Measured):
         draws, each left out one by one: biases and variances add (sequences and seeds are crossed, what
         is due to both together counts twice, which widens the interval a little). A t interval, with
         the degrees of freedom of the smallest of the three. For a quantity that cannot be negative and is
-        near zero (Imp of an agent that hardly reacts) it is only approximate.
+        near zero (Imp of an agent that hardly reacts) it is only approximate. Infinite ends where the
+        quantity is infinite; one infinite end where it is only with a case left out.
         """
         check_level(level)
-        value, bias, variance = self._jackknife(quantity)
+        value, bias, variance, reach = self._jackknife(quantity)
         least = min(n for n in (self.n_episodes, self.n_sequences, self.n_seeds) if n > 1)
         half = stdtrit(least - 1, (1 + level) / 2) * np.sqrt(variance)
-        return _plain(value - bias - half), _plain(value - bias + half)
+        with np.errstate(invalid="ignore"):  # of what is infinite
+            ends = value - bias - half, value - bias + half
+        low, high = self._ends(value, *ends, *reach)
+        return _plain(low), _plain(high)
 
     def _with_half(self, shares: np.ndarray, n: int) -> np.ndarray:
         """Shares (..., K) of n replays, and half a replay more that went as all went together."""
         return (n * shares + _HALF * self._together) / (n + _HALF)
 
     def _jackknife(self, quantity) -> tuple:
-        """(value, bias, variance) of a quantity, over all three draws."""
+        """(value, bias, variance, (least, most)) of a quantity over all three draws; how far it reaches.
+
+        A case without which it is infinite counts as if it changed nothing.
+        """
         function = self._function(quantity)
         value = np.asarray(function(self), dtype=np.float64)
-        bias, variance = np.zeros_like(value), np.zeros_like(value)
+        bias, variance, low, high = np.zeros_like(value), np.zeros_like(value), value, value
         for n, shares, batches in self._left_out():
-            sizes, found = zip(
-                *((len(b.action_probs), np.asarray(function(b))) for b in batches), strict=True
-            )
-            if any(v.shape != (size, *value.shape) for size, v in zip(sizes, found, strict=True)):
-                given = f"{found[0].shape} for {sizes[0]} at once and {value.shape} for one"
-                raise ValueError(
-                    f"quantity: returned shape {given}, allowed is the same behind a leading axis"
-                )
+            found = [self._many(function(b), len(b.action_probs), value) for b in batches]
             values = np.concatenate(found)
-            mean = np.tensordot(shares, values, 1)
-            bias += (n - 1) * (mean - value)
-            variance += (n - 1) * np.tensordot(shares, (values - mean) ** 2, 1)
-        return value, bias, variance
+            low, high = np.minimum(low, values.min(0)), np.maximum(high, values.max(0))
+            values = np.where(np.isinf(values), value, values)
+            with np.errstate(invalid="ignore"):  # of a value that is infinite itself
+                mean = np.tensordot(shares, values, 1)
+                bias += (n - 1) * (mean - value)
+                variance += (n - 1) * np.tensordot(shares, (values - mean) ** 2, 1)
+        return value, bias, variance, (low, high)
 
     def _left_out(self) -> Iterator[tuple[int, np.ndarray, Iterator[Futures]]]:
         """Of each draw: its size, how often each case occurs (a share), and the Futures of each case."""
@@ -168,10 +195,9 @@ class SplitEpisodes(_Possible, Measured):
             np.broadcast_to(whole, (size, *whole.shape)) if part is None else part
             for part, whole in zip(given, own, strict=True)
         )
-        batch = _Possible.unvalidated(weights, outcomes, shares)
         with_half = self._with_half(shares, n or self.n_seeds)
-        batch.possible = Futures.unvalidated(weights, outcomes, with_half)
-        return batch
+        seen, possible = (Futures.unvalidated(weights, outcomes, each) for each in (shares, with_half))
+        return _Possible._beside(seen, possible)
 
 
 def _plain(value: np.ndarray):
@@ -205,6 +231,7 @@ def split_episodes(
     is that of the last step, with "episode" added: "r", the sum of its rewards, "l", its number of steps, as
     `gymnasium.wrappers.RecordEpisodeStatistics` has it. See `Binned` for numbers.
     horizon: steps after which the outcome is read; an episode that ended before rests where it ended.
+    n_sequences, n_seeds: N and M, 2 or more: from one alone no interval could tell how much the draw matters.
     n_episodes: of its own, closed loop, for F; 5 M if None. They cost little beside the N·M replays.
     idle: the action that continues a recorded sequence whose own episode ended before the one it is replayed
     in; or a function of the number of steps done, for a plan that would have gone on.
@@ -220,9 +247,9 @@ def split_episodes(
 
     Split history: post, section "Measuring optimization"; of crossed samples: Owen (2007), arXiv 0712.1111.
     """
-    for name, value in (("horizon", horizon), ("n_sequences", n_sequences)):
-        check_integer(name, value, 1)
-    check_integer("n_seeds", n_seeds, 2)
+    check_integer("horizon", horizon, 1)
+    for name, value in (("n_sequences", n_sequences), ("n_seeds", n_seeds)):
+        check_integer(name, value, 2)
     n_episodes = check_integer("n_episodes", 5 * n_seeds if n_episodes is None else n_episodes, 2)
     simulator = Simulator(
         make_env, outcome, check_integer("n_outcomes", n_outcomes, 2), horizon, idle, trajectory

@@ -14,12 +14,15 @@ from scipy import sparse
 
 from .information import (
     as_integers,
+    as_list,
     as_number,
     check_choice,
     check_integer,
     check_memory,
     check_seed,
     check_seeds,
+    is_listed,
+    shown,
 )
 from .mdp import MDP, on_grid
 from .measure import Futures
@@ -174,10 +177,14 @@ def learn(
     An agent for each of E worlds (with equally many places) and seeds. It earns the share of the steps after
     which it stands on the coin, and climbs the gradient of the expectation, taken over all episodes: the
     policy gradient without its noise. Nothing is seen of the tests. at: updates to look at, the last beside.
+    ValueError unless there are as many worlds, tests and seeds, and worlds differ only in where coins are.
     """
-    shape, seeds = (worlds[0].size ** 2, len(ACTIONS)), check_seeds(seeds)
-    looked_at = {how.updates, *(as_integers(at, "at", how.updates + 1, "U").tolist() if at != () else ())}
-    seen, shown = (
+    seeds, looked_at = check_seeds(seeds), {how.updates, *_looked_at(at, how.updates)}
+    worlds = _alike(worlds, "worlds", len(seeds), ("size", "slip", "horizon"))
+    tests = _alike(tests, "tests", len(seeds), ("size",))
+    if how.sees == "cells" and tests[0].size != worlds[0].size:
+        raise ValueError(f"tests: given size {tests[0].size}, allowed is that of worlds: {worlds[0].size}")
+    seen, unseen = (
         torch.tensor(np.stack([w.seen(how.sees) for w in each]), dtype=torch.float32)
         for each in (worlds, tests)
     )
@@ -187,20 +194,40 @@ def learn(
         .permute(1, 0, 2)
         .flatten(0, 1)
     )
-    weights = _initial(seeds, [seen.shape[-1], how.hidden, how.hidden, shape[1]])
+    weights = _initial(seeds, [seen.shape[-1], how.hidden, how.hidden, len(ACTIONS)])
     optimizer, kept = torch.optim.Adam(weights, how.rate), {}
     for update in range(how.updates + 1):
         logs = _logs(weights, seen)
         policy = logs.exp()
         if update in looked_at:
             with torch.no_grad():
-                kept[update] = policy.double().numpy(), _logs(weights, shown).exp().double().numpy()
+                kept[update] = policy.double().numpy(), _logs(weights, unseen).exp().double().numpy()
         disorder = -(policy * logs).sum(-1).mean(-1)
         gain = _earned(policy, step, onto, worlds[0].horizon) + how.entropy * disorder
         optimizer.zero_grad()
         (-gain.sum()).backward()  # members share nothing: the sum trains each by itself
         optimizer.step()
     return kept
+
+
+def _looked_at(at, updates: int) -> list[int]:
+    """Updates to look at, as a list, which may be empty."""
+    if is_listed(at) and not (at := list(at)):
+        return []
+    return as_integers(at, "at", updates + 1, "U").tolist()
+
+
+def _alike(worlds, name: str, n: int, parts: tuple[str, ...]) -> list[CoinWorld]:
+    """n worlds that have these parts in common, and how many coins; ValueError otherwise."""
+    listed = as_list(worlds)
+    if len(listed) != n or not all(isinstance(world, CoinWorld) for world in listed):
+        raise ValueError(f"{name}: given {shown(worlds)}, allowed are {n} CoinWorlds, one for each seed")
+    kinds = {(len(world.coins), *(getattr(world, part) for part in parts)) for world in listed}
+    if len(kinds) > 1:
+        given = " and ".join(map(str, sorted(kinds)[:2]))
+        what = ", ".join(("number of coins", *parts))
+        raise ValueError(f"{name}: given {given}, allowed is the same for all ({what})")
+    return listed
 
 
 def _initial(seeds: Iterable, widths: Sequence[int]) -> list[torch.Tensor]:

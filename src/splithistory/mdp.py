@@ -143,7 +143,8 @@ class SplitMDP(Measured):
         quantity: a property's name ("op", "imp", "delta") or a function of the Futures, given many
         at once, whose properties have a leading axis that it must keep first. Op, Imp, δ and s' are means of
         independent draws, and this is their t interval. Infinite ends where the quantity is infinite: a
-        sequence that makes Imp infinite was drawn, so it has positive probability.
+        sequence that makes Imp infinite was drawn, so it has positive probability. One infinite end where
+        it is only with a draw left out.
         """
         check_level(level)
         function = self._function(quantity)
@@ -152,21 +153,25 @@ class SplitMDP(Measured):
             return value[()], value[()]
         n = self.counts.sum()
         with np.errstate(invalid="ignore"):  # of what is infinite
-            left = self._left_out(function)
+            found = self._left_out(function, value)
+            left = np.where(np.isinf(found), value, found)  # such a draw counts as if it changed nothing
             off = left - np.tensordot(self.counts / n, left, 1)
             error = np.sqrt((n - 1) / n * np.tensordot(self.counts, off**2, 1))
-        half = np.where(np.isinf(value), 0.0, stdtrit(n - 1, (1 + level) / 2) * error)
-        return (value - half)[()], (value + half)[()]
+            half = stdtrit(n - 1, (1 + level) / 2) * error
+        return self._ends(value, value - half, value + half, found.min(0), found.max(0))
 
-    def _left_out(self, function) -> np.ndarray:
+    def _left_out(self, function, value: np.ndarray) -> np.ndarray:
         """The quantity (J, ...) with one draw of each sequence left out."""
         n, size = self.counts.sum(), len(self.counts)
         chunk, found = max(1, _ENTRIES // size), []
         for start in range(0, size, chunk):
-            drawn = np.arange(start, min(size, start + chunk))
+            drawn = np.arange(start, end := min(size, start + chunk))
+            if len(drawn) in value.shape:  # one case more, or axes that are swapped would not show
+                drawn = np.append(drawn, drawn[-1])
             left = np.tile(self.counts.astype(float), (len(drawn), 1))
             left[np.arange(len(drawn)), drawn] -= 1
-            found.append(np.asarray(function(self.reweighted(left / (n - 1)))))
+            values = self._many(function(self.reweighted(left / (n - 1))), len(drawn), value)
+            found.append(values[: end - start])
         return np.concatenate(found)
 
 
@@ -336,7 +341,8 @@ def expected_reward(env) -> np.ndarray:
     """Mean reward (S, A) of actions in a Gymnasium environment, 0 in states where an episode has ended."""
     table, initial = _published(env)
     ended, _ = _ends(table, initial)
-    means = [[sum(p * r for p, _, r, _ in table[s][a]) for a in table[s]] for s in table]
+    states, actions = range(len(table)), range(len(table[0]))  # in this order, whatever that of the keys is
+    means = [[sum(p * r for p, _, r, _ in table[s][a]) for a in actions] for s in states]
     return np.where(np.isin(np.arange(len(table)), list(ended))[:, None], 0.0, means)
 
 

@@ -96,7 +96,7 @@ class Futures:
     @property
     def narrowing(self) -> float:
         """ln K − H(F) = Op + δ >= 0, in nats, how far the future is from uniform, whoever made it so."""
-        return _scalar(not_negative(np.log(self.n_outcomes) - entr(self.outcome_probs).sum(-1)))
+        return self._each(not_negative(np.log(self.n_outcomes) - entr(self.outcome_probs).sum(-1)))
 
     def success(self, goal) -> float:
         """s, the probability in F of an outcome in `goal`."""
@@ -206,6 +206,25 @@ class Measured(Futures):
             names = ", ".join(QUANTITIES)
             raise ValueError(f"quantity: given {shown(quantity)}, allowed are a function, {names}")
         return lambda measured: getattr(measured, quantity)
+
+    @staticmethod
+    def _ends(value: np.ndarray, low, high, least, most) -> tuple:
+        """An interval (low, high) around a value that reaches `least` to `most` with a case left out.
+
+        Both ends are infinite where the value is; one is where only a case left out makes it so.
+        """
+        ends = np.where(np.isinf(least), least, low), np.where(np.isinf(most), most, high)
+        low, high = (np.where(np.isinf(value), value, end)[()] for end in ends)
+        return low, high
+
+    @staticmethod
+    def _many(found, n: int, value: np.ndarray) -> np.ndarray:
+        """A quantity (n, ...) of n Futures at once; ValueError unless each has the shape of `value`."""
+        found = np.asarray(found)
+        if found.shape != (n, *value.shape):
+            given = f"{found.shape} for {n} at once and {value.shape} for one"
+            raise ValueError(f"quantity: returned shape {given}, allowed is the same behind a leading axis")
+        return found
 
 
 class SplitHistory(Measured):

@@ -11,6 +11,7 @@ from scipy.optimize import brentq, minimize
 from scipy.special import entr, rel_entr
 
 from .information import (
+    as_array,
     as_distribution,
     as_measured,
     as_number,
@@ -26,6 +27,7 @@ from .procedure import draw
 from .statistics import Interval, t_interval
 
 _STRONGEST = 1e7  # β times all that there is to gain: beyond it rounding would show
+_ROUNDING = 1e-12  # of what a reward is made of: if no more is left of it, nothing is
 _GRADIENT = 1e-6  # a utility whose gradient has no larger entry is as good as it gets
 _TARGET = 1e-8  # where the search stops
 _CELLS = 4_000_000  # numbers held at once
@@ -55,7 +57,8 @@ def meg(mdp: MDP, policy, utility=0.0, *, final=0.0, discount=None, both_signs: 
     sup over β >= 0 of Σ_t γ^t E_π[ln π_β(A_t|S_t) + ln A], with π_β from `soft_value_iteration`; equal to
     β (E_π U − E V_β), so concave, with derivative E_π U − E_{π_β} U. both_signs: β < 0 too, so that to avoid
     a utility counts as well. MacDermott et al. 2024 (arXiv 2412.04758); in a world of one step it is
-    `objectives.maxent_goal_directedness`.
+    `objectives.maxent_goal_directedness`. The unit of the utility changes nothing; one that no policy can
+    change shows no direction: 0.
     """
     earn = {"utility": utility, "final": final, "discount": discount}
     own = earned(mdp, policy, **earn)
@@ -68,6 +71,8 @@ def meg(mdp: MDP, policy, utility=0.0, *, final=0.0, discount=None, both_signs: 
         return own - earned(mdp, soft(beta)[0], **earn)
 
     gain = soft(np.inf)[1] - soft(-np.inf)[1]
+    if gain <= 10 * _ROUNDING * _largest_sum(mdp, **earn):  # rounding: no policy can change this utility
+        return Directedness(0.0, 0.0, None, 0.0, True)
     beta = _root(slope, gain)
     if not beta and both_signs:
         beta = -_root(lambda b: -slope(-b), gain)
@@ -75,9 +80,15 @@ def meg(mdp: MDP, policy, utility=0.0, *, final=0.0, discount=None, both_signs: 
     return Directedness(max(0.0, float(value)), beta, None, abs(slope(beta)) if beta else 0.0, True)
 
 
+def _largest_sum(mdp: MDP, utility, final, discount) -> float:
+    """The most that absolute utilities can add up to: what is gained is a difference of such sums."""
+    sizes = {name: np.abs(as_array(each, name)) for name, each in (("utility", utility), ("final", final))}
+    return _at_start(mdp, soft_value_iteration(mdp, beta=np.inf, discount=discount, **sizes)[1])
+
+
 def _root(slope, gain: float) -> float:
     """The β >= 0 at which a falling slope vanishes, 0 or the largest if it has no root between them."""
-    if gain <= 1e-12 or slope(0.0) <= 0:
+    if slope(0.0) <= 0:
         return 0.0
     edge = 1 / gain
     while slope(edge) > 0:
@@ -293,16 +304,28 @@ def starc(mdp: MDP, reward, other, *, discount: float) -> float:
 
 
 def _advantage(mdp: MDP, reward: np.ndarray, discount: float) -> np.ndarray:
-    """(S, A), of rewards (S, A, S) under the even policy."""
-    mean = np.stack([matrix.multiply(reward[:, a]).sum(1) for a, matrix in enumerate(mdp.transition)], -1)
+    """(S, A), of rewards (S, A, S) under the even policy; 0 where only rounding is left of them."""
+    mean, size = (
+        np.stack([matrix.multiply(r[:, a]).sum(1) for a, matrix in enumerate(mdp.transition)], -1)
+        for r in (reward, np.abs(reward))
+    )
     even = closed_loop(kernel(mdp), np.full(mean.shape, 1 / mdp.n_actions))
     value = solve(even, discount, mean.mean(-1))
-    return mean - value[:, None] + discount * expected(mdp.transition, value)
+    found = mean - value[:, None] + discount * expected(mdp.transition, value)
+    least = _ROUNDING * max(size.max(), np.abs(value).max())
+    return found if np.abs(found).max() > least else np.zeros_like(found)
 
 
 def _unit(values: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(values)
-    return values / length if length > 1e-12 else np.zeros_like(values)
+    """Of length one, however small; zeros as they are."""
+    scaled = _scaled(values)
+    return scaled / np.linalg.norm(scaled) if scaled.any() else scaled
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    """Divided by the largest, so that squares of small ones are not 0; zeros as they are."""
+    most = np.abs(values).max()
+    return values / most if most else values
 
 
 def epic(mdp: MDP, reward, other, *, discount: float) -> float:
@@ -314,13 +337,14 @@ def epic(mdp: MDP, reward, other, *, discount: float) -> float:
     constant after that: it has no correlation.
     """
     discount = as_discount(discount)
-    canonical = [_canonical(_reward(mdp, r), discount) for r in (reward, other)]
+    canonical = [_canonical(_scaled(_reward(mdp, r)), discount) for r in (reward, other)]
     weight = mdp.dense().swapaxes(0, 1) / (mdp.n_states * mdp.n_actions)  # (S, A, S)
     one, two = (c - (weight * c).sum() for c in canonical)
-    spread = np.sqrt((weight * one**2).sum() * (weight * two**2).sum())
-    if spread < 1e-24:
-        raise ValueError("reward: constant up to shaping, allowed is one that tells transitions apart")
-    correlation = np.clip((weight * one * two).sum() / spread, -1, 1)
+    spreads = [np.sqrt((weight * c**2).sum()) for c in (one, two)]
+    for name, spread in zip(("reward", "other"), spreads, strict=True):
+        if spread <= _ROUNDING:
+            raise ValueError(f"{name}: constant up to shaping, allowed is one that tells transitions apart")
+    correlation = np.clip((weight * one * two).sum() / np.prod(spreads), -1, 1)
     return float(np.sqrt((1 - correlation) / 2))
 
 

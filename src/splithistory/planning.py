@@ -25,7 +25,8 @@ from .information import (
 )
 from .mdp import MDP, policy_probs
 
-_TIE = 1e-9  # actions whose values differ by less, relative to the largest, are equally good
+_TIE = 1e-9  # actions whose values differ by less, relative to the best, are equally good
+_ROUNDING = 1e-14  # what rounding may leave of the values of other states, where the best is 0
 _SETTLED = 1e-12  # change of the value, relative to it, at which policy iteration ends
 _ROUNDS = 200  # of policy iteration, which takes about ten
 _DENSE = 0.1  # share of transitions that are possible, from which on full matrices are faster
@@ -103,7 +104,7 @@ def soft_maximum(values: np.ndarray, beta: float) -> tuple[np.ndarray, np.ndarra
 def _soft_maximum(values: np.ndarray, beta: float) -> tuple[np.ndarray, np.ndarray]:
     best = (values if beta >= 0 else -values).max(-1, keepdims=True) * (1 if beta >= 0 else -1)
     if np.isinf(beta):
-        close = np.abs(values - best) <= _TIE * np.maximum(1.0, np.abs(values).max())
+        close = np.abs(values - best) <= _TIE * np.abs(best) + _ROUNDING * _middle(best)
         return best[..., 0], close / close.sum(-1, keepdims=True)
     if beta == 0:
         return values.mean(-1), np.full(values.shape, 1 / values.shape[-1])
@@ -113,6 +114,11 @@ def _soft_maximum(values: np.ndarray, beta: float) -> tuple[np.ndarray, np.ndarr
     weights = np.exp(behind)
     above = np.log1p(np.expm1(behind).mean(-1)) / beta  # exact for small β, too
     return best[..., 0] + above, weights / weights.sum(-1, keepdims=True)
+
+
+def _middle(best: np.ndarray) -> float:
+    """How large the best value is in the middle state: one that is forbidden counts no more."""
+    return float(np.quantile(np.abs(best), 0.5, method="lower"))
 
 
 def _inverse_temperature(beta) -> float:
@@ -148,13 +154,21 @@ def _stationary(transition, utility, beta, discount, start):
     value = np.zeros(n_states) if start is None else as_measured(start, "start")
     if value.shape != (n_states,):
         raise ValueError(f"start: shape {value.shape}, allowed is ({n_states},)")
+    last = np.inf
     for _ in range(_ROUNDS):
         better, policy = _soft_maximum(utility + discount * _expected(transition, value), beta)
         rise = better - value
         value = value + _solve(_closed_loop(transition, policy), discount, rise)
-        if np.abs(rise).max() <= _SETTLED * max(1.0, np.abs(value).max()):
+        if _settled(np.abs(rise), np.abs(value), last):
             return policy, value
+        last = np.abs(rise).max()
     raise ValueError(f"discount: given {discount}, policy iteration did not settle in {_ROUNDS} rounds")
+
+
+def _settled(rise: np.ndarray, size: np.ndarray, last: float) -> bool:
+    """Whether a value is as good as it gets: in each state, or only rounding of the largest is left."""
+    stuck = rise.max() > last / 2 and rise.max() <= _SETTLED * size.max()
+    return bool(stuck or (rise <= _SETTLED * size).all())
 
 
 def value_iteration(mdp: MDP, utility=0.0, *, final=0.0, discount=None):
