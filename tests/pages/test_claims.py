@@ -8,10 +8,12 @@ import re
 from dataclasses import replace
 from functools import partial
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from hypothesis import strategies as st
 from scipy import stats
 
 from splithistory import Recurrence, SplitHistory, measure, policies, statistics, study
@@ -19,7 +21,7 @@ from splithistory.information import goal_mask
 from splithistory.measure import Futures
 from splithistory.pages import claims
 from splithistory.pages.claims import impact
-from splithistory.pages.claims.effects import Effect, exactly
+from splithistory.pages.claims.effects import Effect, decide, exactly, over_seeds
 from splithistory.pages.claims.experiment import _rises_of_smaller_sets
 from splithistory.study import GOALS
 from splithistory.study.store import write_manifest
@@ -727,6 +729,27 @@ def test_a_study_that_is_not_whole_is_too_small_and_never_a_crash(missing, tmp_p
     assert "four-pictures" not in found
 
 
+def test_a_study_is_judged_in_the_world_that_it_was_made_in():
+    sinks = Recurrence(sinks={8: (0, 1)})
+    made = replace(planted(seeds=(0,)), manifest={"profile": {"world": sinks.settings}})
+    assert np.array_equal(claims.Context(made).world.table, sinks.table)
+    assert "1.0000" not in claims.JUDGES["sequence-predictable"](claims.Context(made)).statistic
+    assert claims.Context(made, world=WORLD).world is WORLD
+
+
+def test_what_is_not_read_for_a_profile_is_not_called_unpublished():
+    judge = claims.JUDGES["impact-regularisation"]
+    said = "the profile penalised is read beside post alone, where both are published"
+    assert judge(claims.Context(planted(seeds=(0,)))).statistic == said
+
+
+def test_a_context_of_whole_seeds_reads_the_same_benchmark(tmp_path):
+    models = planted().models
+    lost = (models["seed"] == 3) & (models["size"] == "53k")
+    made = claims.Context(replace(planted(), models=models[~lost]), benchmarks=tmp_path)
+    assert made.complete is not made and made.complete.benchmarks == tmp_path
+
+
 def test_tests_over_seeds_leave_out_a_seed_that_is_not_whole():
     whole, fewer = context(), context()
     rows = fewer.study.models
@@ -768,6 +791,22 @@ def test_p_values_are_two_sided_and_corrected_within_the_family_of_what_chance_h
     assert found["imp-grows-with-size"].p_corrected == pytest.approx(0.004)
     assert found["subset-transfer"].p_corrected is found["imp-bounded"].p_corrected is None
     assert [row.verdict for row in found.values()] == [YES, YES, SMALL, YES]
+
+
+VALUES = st.lists(st.integers(-100, 100).map(lambda n: n / 64), min_size=3, max_size=8)
+
+
+@hypothesis.given(VALUES.filter(lambda values: np.std(values) > 1e-2), st.sampled_from([-0.5, 0.0, 0.25]))
+def test_a_claim_that_a_number_differs_has_the_p_of_the_two_sided_t_test(values, at):
+    decision = decide([over_seeds(values, differs=at)])
+    assert decision.p == pytest.approx(stats.ttest_1samp(values, at).pvalue) and decision.side == 1
+
+
+def test_slopes_that_differ_have_the_p_of_their_f_test_and_a_claim_with_a_side_is_doubled():
+    found = claims.JUDGES["imp-three-lines"](context())
+    (f_test,) = found.mended
+    assert decide(found.mended).p == f_test.named < 1
+    assert decide([f_test, of_p(0.01)]).p == max(2 * f_test.named, 0.02)
 
 
 def test_a_claim_that_its_correction_costs_the_level_is_undecided_and_says_what_could_be_seen(monkeypatch):
@@ -949,6 +988,12 @@ def test_criteria_that_are_missing_or_malformed_are_named(tmp_path):
     (tmp_path / "claims.yml").write_text("- {id: x, verdict: reproduced}")
     with pytest.raises(ValueError, match=r"verdict\s+Extra inputs are not permitted"):
         claims.criteria(tmp_path / "claims.yml")
+    for text in ("- just text", "", "a: [", "3", "- {1: 2}"):
+        (tmp_path / "claims.yml").write_text(text)
+        with pytest.raises(
+            ValueError, match=r"^criteria: given .*claims.yml, allowed are rows as in [^\n]*$"
+        ):
+            claims.criteria(tmp_path / "claims.yml")
     unknown = CRITERIA["imp-adds"].model_copy(update={"id": "imp-subtracts"})
     with pytest.raises(ValueError, match="criteria: given imp-subtracts, allowed are alternative-baselines"):
         list(claims.verdicts(None, [unknown]))

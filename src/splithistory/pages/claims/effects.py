@@ -22,7 +22,7 @@ class Effect:
 
     estimate, error: the number and its standard error, 0 if it is exact; freedom: degrees of freedom of its t
     distribution; low, high: ends of the region; outside: whether the claim is that the number lies outside of
-    it; named: p of the test that the criterion names, one-sided for the claim, instead of that of t.
+    it; named: p of the test that the criterion names, for the claim, instead of that of t.
     """
 
     estimate: float
@@ -39,15 +39,22 @@ class Effect:
         return self.error > 0 or self.named is not None
 
     @property
+    def refutable(self) -> bool:
+        """Whether data can speak against it, as none can against a number being off one point."""
+        return not (self.outside and self.low == self.high)
+
+    @property
     def p_for(self) -> float:
-        """p of the test that the number is not where the claim puts it, one-sided."""
+        """p of the test that the number is not where the claim puts it; two-sided if that is off a point."""
         if self.named is not None:
             return self.named
         return self._beyond() if self.outside else self._within()
 
     @property
     def p_against(self) -> float:
-        """p of the test that the number is where the claim puts it, one-sided."""
+        """p of the test that the number is where the claim puts it, one-sided; 1 where there is none."""
+        if not self.refutable:
+            return 1.0
         return self._within() if self.outside else self._beyond()
 
     def _within(self) -> float:
@@ -107,8 +114,8 @@ def exactly(holds: bool) -> Effect:
 class Decision:
     """Which way effects decide a claim.
 
-    side: 1 for it, −1 against it; p: two-sided; tested: whether chance has a part in it; weakest: the effect
-    that is the least certain.
+    side: 1 for it, −1 against it; p: two-sided, so doubled where effects can be decided against, too; tested:
+    whether chance has a part in it; weakest: the effect that is the least certain.
     """
 
     side: int
@@ -126,4 +133,5 @@ def decide(effects: Iterable[Effect]) -> Decision:
         p_against = min(1.0, p_against * max(1, sum(effect.tested for effect in effects)))
     tested = any(effect.tested for effect in effects)
     side = 1 if p_for <= p_against else -1
-    return Decision(side, min(1.0, 2 * min(p_for, p_against)), tested, weakest)
+    directions = 1 + any(effect.refutable for effect in effects)
+    return Decision(side, min(1.0, directions * min(p_for, p_against)), tested, weakest)

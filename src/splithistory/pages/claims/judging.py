@@ -82,10 +82,14 @@ class Judgement:
 
 
 def criteria(path: Path = CRITERIA) -> list[Criterion]:
-    """The rows of the criteria; ValueError if there is no such file or a row is not one."""
+    """The rows of the criteria; ValueError, in one line, if there is no such file or a row is not one."""
     if not Path(path).is_file():
         raise ValueError(f"criteria: given {path}, allowed is a file such as {CRITERIA}")
-    return [Criterion(**row) for row in yaml.safe_load(Path(path).read_text("utf8"))]
+    try:
+        return [Criterion(**row) for row in yaml.safe_load(Path(path).read_text("utf8"))]
+    except (TypeError, ValueError, yaml.YAMLError) as error:  # no list, no row, fields that are none
+        why = " ".join(str(error).split())
+        raise ValueError(f"criteria: given {path}, allowed are rows as in {CRITERIA} ({why})") from None
 
 
 @cache
@@ -100,8 +104,8 @@ class TooSmall(Exception):
 class Context:
     """What the judges read, computed once: the study, the ablations if there are any, and the world.
 
-    further: studies of other profiles, by name; benchmarks: folder of the benchmark's files (default: the
-    published ones, if there are results).
+    world: the study's own if left out; further: studies of other profiles, by name; benchmarks: folder of the
+    benchmark's files (default: the published ones, if there are results).
     """
 
     def __init__(
@@ -117,7 +121,7 @@ class Context:
         self.benchmarks = benchmarks or (results_root() / "benchmarks" if has_results() else None)
         self.ablations: Any = ablations  # a Study, for every judge that says it needs one
         self.further = dict(further or {})
-        self.world = world or Recurrence()
+        self.world = world or results.world
 
     @property
     def sizes(self) -> list[str]:
@@ -125,9 +129,9 @@ class Context:
         return self.study.sizes
 
     def of(self, profile: str) -> Study:
-        """The study of another profile; TooSmall if it is not published."""
+        """The study of another profile; TooSmall if it is not read beside this one."""
         if profile not in self.further:
-            raise TooSmall(f"the profile {profile} is not published")
+            raise TooSmall(f"the profile {profile} is read beside post alone, where both are published")
         return self.further[profile]
 
     @cached_property
@@ -175,7 +179,11 @@ class Context:
             return self
         kept = self.study.models[self.study.models["seed"].isin([-1, *seeds])]  # the generator has −1
         return Context(
-            replace(self.study, models=kept), self.ablations, further=self.further, world=self.world
+            replace(self.study, models=kept),
+            self.ablations,
+            further=self.further,
+            world=self.world,
+            benchmarks=self.benchmarks,
         )
 
     @property
@@ -255,5 +263,5 @@ def _provided(context: Context, needs: Needs) -> Context:
     if needs == "self" and context.study.self_evaluation.empty:
         raise TooSmall("self-evaluation is not published")
     if needs == "ablations" and context.ablations is None:
-        raise TooSmall("the ablations are not published")
+        raise TooSmall("no ablations of this study are published")
     return context
