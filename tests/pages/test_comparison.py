@@ -42,6 +42,8 @@ def printed(before, after, tolerance=0.0):
         ("1e-05", "2e-05", 1e-9),
         ("1,000 of them", "1,002 of them", 2),
         ("100", "104", {"relative": 0.05}),
+        ("0.000", "0.001", {"relative": 0.05}),  # 0.00049 and 0.00051 are printed so
+        ("0.001", "0.000", {"relative": 0.05}),
         ("nan 18k a3 v1.2.3", "nan 18k a3 v1.2.3", 0.0),
     ],
 )
@@ -58,6 +60,8 @@ def test_numbers_within_their_precision_and_tolerance_agree(before, after, toler
         ("Op -0.1", "Op 0.1", 0.0, "-0.1 -> 0.1, moved by +0.2"),
         ("1,000", "1,001", 0.0, "1,000 -> 1,001, moved by +1"),
         ("18k", "19k", 0.0, "18 -> 19"),
+        ("0.000", "0.002", {"relative": 0.05}, "0.000 -> 0.002, moved by +0.002 (allowed: 0.001)"),
+        ("0", "1", {"relative": 0.05}, "0 -> 1, moved by +1 (allowed: 0)"),
         ("Op 0.4: yes", "Op 0.4: no", 9.0, "'Op 0.4: yes' -> 'Op 0.4: no'"),
         ("0.5", "nan", 9.0, "'0.5' -> 'nan'"),
         ("a", "a\nb", 9.0, "line 2: None -> 'b'"),
@@ -128,10 +132,11 @@ def test_what_no_reader_sees_of_a_table_is_not_compared():
 # --- figures -----------------------------------------------------------------------------------
 
 
-def drawn(y):
+def drawn(y, scale="linear", ends=(0, 1)):
     fig, ax = plt.subplots()
     ax.plot(y, label="Op")
-    ax.set_ylim(0, 1)
+    ax.set_yscale(scale)
+    ax.set_ylim(*ends)
     plt.close(fig)
     output = shown(image_png="pixels", text_plain=str(fig))
     output.data[MIME] = plotted(fig)
@@ -149,6 +154,34 @@ def test_figures_agree_where_no_eye_could_tell_them_apart_or_within_the_toleranc
     before, unseen, moved = ([drawn([0.1, y, 0.9])] for y in (0.4, 0.40001, 0.45))
     assert differences(before, unseen) == []
     assert differences(before, moved, Tolerance(0.06)) == [] != differences(before, moved, Tolerance(0.04))
+
+
+@pytest.mark.parametrize("scale", ["log", "linear"])
+def test_a_small_number_of_a_logarithmic_axis_is_compared_as_the_eye_sees_it(scale):
+    one, other, near = ([drawn([y, 1e-3, 1.0], scale, (1e-6, 1))] for y in (1e-5, 2e-5, 1.0001e-5))
+    lines = differences(one, other)
+    assert [line.split(", ")[2:4] for line in lines] == [['line 1 "Op"', "y[0]: 1e-05 -> 2e-05"]] * (
+        scale == "log"
+    )
+    assert differences(one, near) == [] == differences(one, other, Tolerance(1e-4))
+    lines = differences(one, [drawn([1e-5, 1e-3, 1.0], scale, (2e-6, 1))])
+    assert any("limits of y[0]: 1e-06 -> 2e-06" in line for line in lines) == (scale == "log")
+
+
+@pytest.mark.parametrize("scale", ["log", "linear"])
+@pytest.mark.parametrize("hidden", [0.0, np.inf, -np.inf, np.nan])
+def test_what_an_axis_does_not_show_never_agrees_with_what_it_does(hidden, scale):
+    one, other = ([drawn([y, 0.1, 1.0], scale, (0.1, 1))] for y in (hidden, 0.5))
+    for lines in (differences(one, other, Tolerance(relative=0.1)), differences(other, one)):
+        assert sum("y[0]" in line and "line 1" in line for line in lines) == 1
+    assert differences(one, one) == []
+
+
+def test_a_long_curve_of_a_logarithmic_axis_is_compared_so_too():
+    y = np.geomspace(1e-6, 1, 480)
+    moved = np.where(np.arange(480) < 20, 2 * y, y)
+    (line,) = differences(*([drawn(values, "log", (1e-6, 1))] for values in (y, moved)))
+    assert "(means of 480 numbers)[0]" in line
 
 
 @pytest.mark.parametrize("after", [[0.1, 0.4], [0.1, np.nan, 0.9]])

@@ -74,3 +74,35 @@ def test_long_curves_stay_short_and_one_moved_point_still_shows(axes):
     line.set_ydata(np.where(np.arange(2000) == 700, y + 0.1, y))
     after = told(axes)[mark].split()
     assert len(before) == BLOCKS and sum(a != b for a, b in zip(before, after, strict=True)) == 1
+
+
+@pytest.mark.parametrize(("odd", "word"), [(np.nan, "nan"), (np.inf, "infinite"), (-np.inf, "infinite")])
+def test_a_number_that_is_not_finite_hides_no_other_of_a_long_curve(odd, word, axes):
+    y = np.linspace(0, 1, 480)
+    y[7] = odd
+    (line,) = axes.plot(y)
+    mark = f"panel 1, line 1, y (means of 480 numbers, 1 {word})"
+    before = told(axes)[mark].split()
+    assert np.isfinite(np.array(before, float)).all()
+    line.set_ydata(np.where(np.arange(480) == 8, y + 0.1, y))
+    assert [a != b for a, b in zip(before, told(axes)[mark].split(), strict=True)] == [True] + 23 * [False]
+    line.set_ydata(np.where(np.arange(480) == 9, odd, y))
+    assert f"panel 1, line 1, y (means of 480 numbers, 2 {word})" in told(axes)
+
+
+def test_a_stretch_without_any_number_is_told_without_a_warning(axes, recwarn):
+    axes.plot(np.where(np.arange(48) < 2, np.nan, 1.0))
+    assert told(axes)["panel 1, line 1, y (means of 48 numbers, 2 nan)"].split() == ["nan"] + 23 * ["1"]
+    assert not recwarn.list
+
+
+def test_labels_of_several_lines_stay_on_one_and_keep_panels_apart():
+    figure, panels = plt.subplots(2)
+    for panel, y in zip(panels, (1, 2), strict=True):
+        panel.plot([y, y], label="first\nsecond\x0bthird: x")
+    found = told(panels[0])
+    for number in (1, 2):
+        mark = f'panel {number}, line 1 "first second third x", y'
+        assert found[mark] == f"{number} {number}"
+    assert all(line.startswith(("panel", "figure")) for line in plotted(figure).splitlines())
+    plt.close("all")

@@ -21,7 +21,8 @@ from .plotted import MIME
 RICH = {MIME, "text/html"}
 PICTURES = ("image/", "application/pdf", "application/javascript", "application/vnd.jupyter.widget")
 NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+−]?\d+)?")
-UNSEEN = 1e-4  # of what a list of plotted numbers spans: far less than a pixel
+_ALONG = re.compile(r'(panel \d+), [^"]*(?:".*")?, (?:limits of )?([xy])(?: \([^"]*\))?')  # a mark's line
+UNSEEN = 1e-4  # of what a list of plotted numbers spans, by its axis: far less than a pixel
 PRINTED = 1e-5  # of a plotted number: it is told in six digits
 
 
@@ -46,8 +47,8 @@ class Tolerance:
         return cls(**fields)
 
     def of(self, value: float) -> float:
-        """What this value may move by."""
-        return self.absolute + self.relative * abs(value)
+        """What this value may move by: what is not finite, by nothing."""
+        return self.absolute + self.relative * abs(value) if np.isfinite(value) else 0.0
 
 
 EXACT = Tolerance()
@@ -146,8 +147,8 @@ def _texts(where: str, old: Any, new: Any, tolerance: Tolerance) -> Iterator[str
 def _moved(a: re.Match, b: re.Match, tolerance: Tolerance) -> str:
     """By how much a printed number moved, if by more than it may; else ""."""
     old, new = (Decimal(re.sub("[,+]", "", m.group().replace("−", "-"))) for m in (a, b))
-    room = Decimal(tolerance.of(float(old)))
-    allowed = room + max(_unit(a, old), _unit(b, new)) if room else room
+    rounding = max(_unit(a, old), _unit(b, new)) if tolerance != EXACT else 0
+    allowed = Decimal(tolerance.of(float(old))) + rounding
     return "" if abs(new - old) <= allowed else _told(a.group(), b.group(), new - old, allowed)
 
 
@@ -231,10 +232,19 @@ def _figures(where: str, old: str, new: str, tolerance: Tolerance) -> Iterator[s
     """The lines that `plotted` writes: the same marks, each number where it was, to the eye."""
     before, after = (dict(line.partition(": ")[::2] for line in t.splitlines()) for t in (old, new))
     for mark in dict.fromkeys([*before, *after]):
-        yield from _mark(f"{where}, {mark}", before.get(mark, ""), after.get(mark, ""), tolerance)
+        numbers = before.get(mark, ""), after.get(mark, "")
+        yield from _mark(f"{where}, {mark}", *numbers, tolerance, _logarithmic(mark, before))
 
 
-def _mark(where: str, before: str, after: str, tolerance: Tolerance) -> Iterator[str]:
+def _logarithmic(mark: str, lines: Mapping[str, str]) -> bool:
+    """Whether the numbers of a mark's line lie along an axis that is logarithmic."""
+    if not (along := _ALONG.fullmatch(mark)):
+        return False
+    scales = lines.get(f"{along[1]}, frame, scales", "").split()
+    return len(scales) == 2 and scales["xy".index(along[2])] == '"log"'
+
+
+def _mark(where: str, before: str, after: str, tolerance: Tolerance, logarithmic: bool) -> Iterator[str]:
     try:
         a, b = (np.array(text.split(), dtype=float) for text in (before, after))
     except ValueError:  # its texts
@@ -243,9 +253,17 @@ def _mark(where: str, before: str, after: str, tolerance: Tolerance) -> Iterator
     if len(a) != len(b):
         yield f"{where}: {len(a)} -> {len(b)} numbers"
         return
-    size = np.abs(a[np.isfinite(a)])
-    span = np.ptp(a[np.isfinite(a)]) if len(size) else 0.0
-    for i, (x, y) in enumerate(zip(a, b, strict=True)):
-        allowed = max(tolerance.of(x), UNSEEN * span, PRINTED * size.max(initial=0.0))
-        if not (abs(x - y) <= allowed or x == y or (np.isnan(x) and np.isnan(y))):
+    for i, (x, y, unseen) in enumerate(zip(a, b, _unseen(a, logarithmic), strict=True)):
+        allowed = max(tolerance.of(x), unseen)
+        if not (x == y or abs(x - y) <= allowed or (np.isnan(x) and np.isnan(y))):
             yield f"{where}[{i}]: {_told(f'{x:g}', f'{y:g}', y - x, allowed)}"
+
+
+def _unseen(plotted: np.ndarray, logarithmic: bool) -> np.ndarray:
+    """By how much each of these numbers may move before an eye could tell; a share of it along a log axis."""
+    finite = np.where(np.isfinite(plotted), plotted, 0)
+    heights = np.log(finite[finite > 0]) if logarithmic else plotted[np.isfinite(plotted)]
+    span = UNSEEN * (np.ptp(heights) if len(heights) else 0.0)
+    if logarithmic:
+        return np.abs(finite) * max(span, PRINTED)
+    return np.full(len(plotted), max(span, PRINTED * np.abs(finite).max(initial=0.0)))

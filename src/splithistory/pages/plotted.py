@@ -25,15 +25,15 @@ def plotted(figure: Figure) -> str:
     """The data of a figure, a line for each coordinate of each mark: `panel 1, line 2 "Op", y: 0 0.5 1`.
 
     Numbers have six digits. Lists longer than `BLOCKS` are told by the means of `BLOCKS` equal stretches, so
-    that a text stays short and one moved point still shows. The x of a mark is left out where it is that of
-    the mark before. Nothing is drawn for it.
+    that a text stays short and one moved point still shows; what is not finite is counted beside them, and
+    hides no mean. The x of a mark is left out where it is that of the mark before. Nothing is drawn for it.
     """
     lines = [_line("figure", "texts", [text.get_text() for text in _loose_texts(figure)])]
     for number, axes in enumerate(figure.axes, start=1):
         x = ""
         for mark, coordinates in _marks(axes):
             told = {name: _line(f"panel {number}, {mark}", name, v) for name, v in coordinates.items()}
-            before, x = x, told.get("x", "").partition(": ")[2]
+            before, x = x, _line("", "x", coordinates.get("x", []))
             lines += [line for name, line in told.items() if name != "x" or x != before]
     return "\n".join(line for line in lines if line)
 
@@ -81,7 +81,9 @@ def _marks(axes: Axes) -> Iterator[tuple[str, dict[str, Any]]]:
         if artist is axes.patch or artist in axes.spines.values() or not kind:
             continue
         counts[kind] = counts.get(kind, 0) + 1
-        label = str(artist.get_label()).replace(":", "")  # which parts a mark from its numbers
+        label = " ".join(
+            str(artist.get_label()).replace(":", "").split()
+        )  # `: ` parts a mark from its numbers
         named = f' "{label}"' if label not in ("", "None") and not label.startswith("_") else ""
         yield f"{kind} {counts[kind]}{named}", coordinates
 
@@ -142,7 +144,16 @@ def _line(mark: str, name: str, values: Any) -> str:
 
 def _numbers(values: np.ndarray) -> tuple[str, str]:
     """Numbers (n,) as text, and a word on how many they are where it tells their means only."""
-    long = len(values) > BLOCKS
-    shown = [stretch.mean() for stretch in np.array_split(values, BLOCKS)] if long else values
-    word = f" (means of {len(values)} numbers)" if long else ""
+    shown, word = list(values), ""
+    if len(values) > BLOCKS:
+        shown = [_mean(stretch) for stretch in np.array_split(values, BLOCKS)]
+        counts = {"nan": np.isnan(values).sum(), "infinite": np.isinf(values).sum()}
+        odd = "".join(f", {n} {kind}" for kind, n in counts.items() if n)
+        word = f" (means of {len(values)} numbers{odd})"
     return " ".join(f"{value + 0.0:.6g}" for value in shown), word
+
+
+def _mean(stretch: np.ndarray) -> float:
+    """The mean of what is finite; nan of nothing, without NumPy's warning."""
+    finite = stretch[np.isfinite(stretch)]
+    return float(finite.mean()) if len(finite) else np.nan
