@@ -1,15 +1,19 @@
 """The command line: one line for a mistake, help everywhere, and a quick start."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
 from splithistory import cli, information, study
-from splithistory.pages import book
+from splithistory.pages import book, sweeps
 from splithistory.pages.chapters import BookError
 from splithistory.study import grid
+from splithistory.study.store import STORE_VARIABLE
 
+TO_EXECUTE = "allowed is that with a chapter to execute"
+LISTED = "allowed is one or more, separated by commas"
 SEEDS = "allowed an integer from 0 to 2,147,483,647"
 
 
@@ -32,6 +36,8 @@ def test_help(command, capsys):
         "study",
         "chapter x -p seed",
         "chapter x -p seed --html",
+        "chapter x --list --plain",
+        "chapter x --plain --html",
         "chapter x -p =3",
         "study --workers x",
         "study --profile smoke --check --publish",
@@ -72,6 +78,13 @@ def test_bad_usage_is_one_line(line, capsys):
             "steps: given 99999999999999999999999999, which needs 1.37e+12 GiB, allowed here are 8 GiB",
         ),
         ("book -p steps 0", "steps: given 0, allowed an integer > 0"),
+        ("chapter second --plain -p n=1", f"chapter: given -p, {TO_EXECUTE}"),
+        ("chapter second --list -p n=1", f"chapter: given -p, {TO_EXECUTE}"),
+        ("chapter second --list -o out", f"chapter: given --output, {TO_EXECUTE}"),
+        ("chapter -p n=1 --html -o out", f"chapter: given -p, --html, --output, {TO_EXECUTE}"),
+        ("study --profile smoke --dry-run --sizes ,", f"sizes: given ',', {LISTED}"),
+        ("study --profile smoke --dry-run --seeds=", f"seeds: given '', {LISTED}"),
+        ("study --profile smoke --dry-run --arms ,,", f"arms: given ',,', {LISTED}"),
     ],
 )
 def test_bad_values_are_one_line_and_leave_nothing(line, message, small_book, monkeypatch, capsys):
@@ -133,6 +146,55 @@ def test_a_failed_chapter_is_one_line_and_status_one(monkeypatch, capsys):
     monkeypatch.setattr(book, "build", fail)
     assert cli.main(["book"]) == 1
     assert capsys.readouterr().err == "splithistory: error: book/index: code cell 2: KeyError: 'x'\n"
+
+
+@pytest.mark.parametrize("command", ["chapter", "book", "claims", "sweep x -p seed=1", "pdf", "reference"])
+def test_without_the_extra_of_the_book_one_line_says_what_to_install(command):
+    missing = ("jupytext", "nbformat", "nbclient", "bs4")
+    code = f"import sys; sys.modules.update(dict.fromkeys({missing}))\nfrom splithistory import cli\n"
+    code += f"sys.exit(cli.main({command.split()}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"splithistory: error: {command.split()[0]}: needs ")
+    assert done.stderr.endswith(': pip install "splithistory[book]"\n')
+
+
+def test_a_missing_module_of_our_own_is_not_put_down_to_the_installation(monkeypatch):
+    monkeypatch.setitem(sys.modules, "splithistory.pages.book", None)
+    monkeypatch.delattr(sys.modules["splithistory.pages"], "book")
+    with pytest.raises(ModuleNotFoundError, match=r"splithistory\.pages\.book"):
+        cli.main(["book"])
+
+
+def test_a_sweep_of_a_chapter_hands_its_store_to_the_chapter_and_to_nobody_after_it(
+    small_book, tmp_path, monkeypatch, capsys
+):
+    found = []
+
+    def run(chapter, values, root):
+        found.append(os.environ.get(STORE_VARIABLE))
+        raise BookError("enough")
+
+    monkeypatch.setattr(sweeps, "run", run)
+    monkeypatch.setenv(STORE_VARIABLE, str(tmp_path / "own"))
+    monkeypatch.chdir(small_book)
+    line = [
+        "sweep",
+        "second",
+        "-p",
+        "steps=3",
+        "-o",
+        str(tmp_path / "out"),
+        "--store",
+        str(tmp_path / "runs"),
+    ]
+    assert cli.main(line) == 1
+    assert found == [str(tmp_path / "runs")] and os.environ[STORE_VARIABLE] == str(tmp_path / "own")
+    assert cli.main([*line, "--scheduler", "tcp://far:8786"]) == 2  # its workers have their own environment
+    assert "and a scheduler, allowed is one of the two" in capsys.readouterr().err and len(found) == 1
+    (tmp_path / "file").write_text("")
+    assert cli.main([*line[:-1], str(tmp_path / "file")]) == 2 and len(found) == 1
+    assert "file, which is a file or cannot be a folder" in capsys.readouterr().err
 
 
 def test_starting_up_does_not_import_torch():

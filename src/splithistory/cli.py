@@ -31,8 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: done; 1: a chapter, a page or a training failed; 2: bad input, nothing was changed; 130: interrupted.
     """
+    args = argparse.Namespace()
     try:
-        args = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
+        _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv), args)
         for name in ("SPLITHISTORY_STORE", "SPLITHISTORY_RESULTS"):
             if os.environ.get(name):
                 os.environ[name] = os.path.abspath(os.environ[name])
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complain(error, 2)
     except (RuntimeError, OSError, MemoryError) as error:
         return complain(error, 1)
+    except ModuleNotFoundError as error:
+        return complain(_lacks(error, args.command), 2)
     except KeyboardInterrupt:
         return complain(RuntimeError("interrupted; finished runs are kept"), 130)
     return 0
@@ -50,6 +53,14 @@ def complain(error: Exception, status: int, program: str = "splithistory") -> in
     """Say in one line what went wrong, and return the exit status."""
     print(f"{program}: error: {_line(str(error) or type(error).__name__)}", file=sys.stderr)
     return status
+
+
+def _lacks(error: ModuleNotFoundError, command: str) -> ValueError:
+    """What to install, where an installation lacks what a command needs; a module of ours is our mistake."""
+    module = (error.name or "splithistory").partition(".")[0]
+    if module == "splithistory":
+        raise error
+    return ValueError(f'{command}: needs {module}: pip install "splithistory[book]"')
 
 
 def _line(text: str, most: int = 500) -> str:
@@ -70,7 +81,7 @@ def _folder(text: str) -> Path:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="splithistory", description="Measure learned optimization in small transformers.")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
     _add_study(commands)
     _add_chapter(commands)
     _add_book(commands)
@@ -95,7 +106,7 @@ def _add_study(commands: Any) -> None:
         "--profile", required=True, help="which models and settings: smoke, quick, post, ..."
     )
     for name, example in (("sizes", "18k,402k"), ("seeds", "0,1"), ("arms", "sampled")):
-        command.add_argument(f"--{name}", default="", metavar="LIST", help=f"only these, e.g. {example}")
+        command.add_argument(f"--{name}", metavar="LIST", help=f"only these, e.g. {example}")
     where = "folder of finished runs (default: $SPLITHISTORY_STORE, else in the user's cache)"
     command.add_argument("--store", type=_folder, metavar="DIR", help=where)
     _add_workers(command)
@@ -117,7 +128,8 @@ def _study(args: argparse.Namespace) -> None:
     from splithistory.study.store import Store
 
     profile, store = study.profile_named(args.profile), Store(args.store)
-    part = profile.part(sizes=_list(args.sizes), seeds=_seeds(args.seeds), arms=_list(args.arms))
+    sizes, arms = _list("sizes", args.sizes), _list("arms", args.arms)
+    part = profile.part(sizes=sizes, seeds=_seeds(args.seeds), arms=arms)
     where = {"workers": args.workers, "scheduler": args.scheduler, "device": args.device}
     study.check_where(**where)
     if args.check:
@@ -152,13 +164,18 @@ def _add_workers(command: argparse.ArgumentParser) -> None:
     command.add_argument("--scheduler", metavar="ADDRESS", help="work on a Dask cluster, tcp://host:port")
 
 
-def _list(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+def _list(name: str, text: str | None) -> list[str]:
+    """The words of a list; none if it is not given, for all. ValueError if it is given and has none."""
+    words = [word.strip() for word in (text or "").split(",") if word.strip()]
+    if text is not None and not words:
+        raise ValueError(f"{name}: given {text!r}, allowed is one or more, separated by commas")
+    return words
 
 
-def _seeds(text: str) -> list[int]:
+def _seeds(text: str | None) -> list[int]:
+    words = _list("seeds", text)
     try:
-        return [int(word) for word in _list(text)]
+        return [int(word) for word in words]
     except ValueError:
         raise ValueError(f"seeds: given {text!r}, allowed are integers separated by commas") from None
 
@@ -174,12 +191,13 @@ def _add_chapter(commands: Any) -> None:
     command = commands.add_parser("chapter", help="execute one chapter", description=text, add_help=False)
     command.add_argument("-h", "--help", action="store_true", help="show this, and a chapter's parameters")
     command.add_argument("name", nargs="?", help="a chapter, e.g. sequence or measures/optimization")
-    command.add_argument("--list", action="store_true", help="show the chapter's parameters and stop")
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--list", action="store_true", help="show the chapter's parameters and stop")
     where = "folder of the executed notebook (default: _build/chapters of the book)"
     command.add_argument("-o", "--output", type=_folder, metavar="DIR", help=where)
-    command.add_argument("--html", action="store_true", help="write it as a page of its own, too")
+    what.add_argument("--html", action="store_true", help="write it as a page of its own, too")
     plain = "write the chapter, or all chapters, as notebooks without outputs that need no book; run nothing"
-    command.add_argument("--plain", action="store_true", help=plain)
+    what.add_argument("--plain", action="store_true", help=plain)
     _add_parameters(command)
     command.set_defaults(run=lambda args: _help(command, args) if args.help else _chapter(args))
 
@@ -203,6 +221,7 @@ def _list_parameters(name: str) -> None:
 def _chapter(args: argparse.Namespace) -> None:
     from splithistory.pages import chapters
 
+    _refuse_unused(args)
     root = chapters.project_root()
     if args.plain:
         for path in chapters.export(args.output or root / "_build" / "notebooks", args.name, root=root):
@@ -217,6 +236,15 @@ def _chapter(args: argparse.Namespace) -> None:
         path = output / f"{chapter.removeprefix('book/')}.ipynb"
         chapters.execute(chapter, dict(args.parameters), path, root=root, page=args.html, progress=True)
         print("\n".join(map(os.path.relpath, [path, *[path.with_suffix(".html")] * args.html])))
+
+
+def _refuse_unused(args: argparse.Namespace) -> None:
+    """ValueError if an option is given that is for executing a chapter, and none is executed."""
+    if args.name is not None and not (args.list or args.plain):
+        return
+    options = {"-p": args.parameters, "--html": args.html, "--output": args.output and not args.plain}
+    if given := [option for option, there in options.items() if there]:
+        raise ValueError(f"chapter: given {', '.join(given)}, allowed is that with a chapter to execute")
 
 
 def _add_parameters(command: argparse.ArgumentParser) -> None:
@@ -373,8 +401,8 @@ def _add_sweep(commands: Any) -> None:
 
 
 def _sweep(args: argparse.Namespace) -> None:
-    from splithistory.pages import chapters, sweeps
-    from splithistory.study.store import Store
+    from splithistory.pages import book, chapters, sweeps
+    from splithistory.study.store import STORE_VARIABLE, Store
 
     of, grid = sweeps.read_grid(args.file) if args.file else ({}, {})
     if args.name or args.profile:
@@ -384,15 +412,20 @@ def _sweep(args: argparse.Namespace) -> None:
         given = " and ".join(f"{what} {name}" for what, name in of.items()) or "none"
         raise ValueError(f"sweep: given {given}, allowed is one of chapter and profile")
     root, most = chapters.project_root(), sys.maxsize if args.yes else sweeps.MOST
+    store = Store(args.store)
     if "profile" in of:
         name, what = of["profile"], f"--profile {of['profile']}"
-        points = sweeps.trainings(name, grid, Store(args.store).root.absolute(), most)
+        points = sweeps.trainings(name, grid, store.root, most)
     else:
+        if args.store and args.scheduler:  # which has an environment of its own
+            raise ValueError(f"store: given {args.store} and a scheduler, allowed is one of the two")
         name = what = chapters.find_chapter(of["chapter"], root).removeprefix("book/")
         points = sweeps.executions(name, grid, root, most)
     folder = args.output or root / "_build" / "sweeps" / name
     where = {"workers": args.workers, "scheduler": args.scheduler}
-    done = sweeps.sweep(points, folder, **where, command=sweeps.command(what, grid))
+    own = args.store and store.root  # where chapters, and workers that are started here, find and keep runs
+    with book.environment({STORE_VARIABLE: own}):
+        done = sweeps.sweep(points, folder, **where, command=sweeps.command(what, grid))
     print(os.path.relpath(folder / "table" / "values.parquet"))
     if len(done.failures):
         raise RuntimeError(done.failed)

@@ -66,6 +66,15 @@ def test_what_is_replayed_has_an_interval_and_a_reference_that_of_its_own_episod
     assert share == low == 0 and high == pytest.approx(1 - 0.025 ** (1 / 3))  # none of three
 
 
+def test_the_interval_of_a_share_ends_where_shares_end():
+    ends = []
+    for last in (0, 1):
+        futures = [last] * 5 + [1 - last]
+        _, interval = agents.replayed(SplitEpisodes([0, 1, 1], [futures] * 3, 2))
+        ends += interval
+    assert 0 <= min(ends) and max(ends) <= 1
+
+
 def test_the_published_trial_has_its_intervals():
     trial = agents.coverage()
     assert (trial["low"] <= trial["covered"]).all() and (trial["covered"] <= trial["high"]).all()

@@ -73,6 +73,27 @@ def test_only_scalars_are_parameters(line):
 
 
 @pytest.mark.parametrize(
+    ("source", "given"),
+    [
+        ("n = 1\na = 1 2", "'a = 1 2'"),
+        ("%matplotlib inline", "'%matplotlib inline'"),
+        ("n = {[1]}", "'n = {[1]}'"),
+        ("a = 1; b = 2  # two; 1 to 5", "'b = 2'"),
+        ("a = \0", "'a = ?0'".replace("?0", "\\x00")),
+    ],
+)
+def test_what_is_no_python_or_shares_a_line_is_refused_in_one_line(source, given):
+    with pytest.raises(ValueError) as error:
+        chapters.parameters(notebook(source))
+    assert str(error.value) == f"parameters: given {given}, allowed one `name = scalar` per line"
+
+
+def test_a_second_cell_of_parameters_is_refused_for_it_would_undo_what_is_given():
+    with pytest.raises(ValueError, match=r"^parameters: given 2 cells of this tag, allowed is one$"):
+        chapters.parameters(notebook("n = 1", "m = 2"))
+
+
+@pytest.mark.parametrize(
     ("name", "given", "allowed"),
     [
         ("seed", "1e3", SEEDS),

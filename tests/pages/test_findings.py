@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from splithistory.pages import findings
+from splithistory.pages.tables import typeset
 from splithistory.study.store import write_manifest
 
 
@@ -25,6 +27,15 @@ def test_a_number_that_was_not_rounded_to_text_is_refused():
 def test_what_is_no_number_is_not_recorded(number):
     with pytest.raises(ValueError, match=r"^op: given .*, allowed is a number$"):
         findings.record(op=number)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("+0.013", 0.013), ("1e+06", 1e6), ("-2.5e-3", -2.5e-3), ("1,500", 1500), ("12 %", 12), ("+", None)],
+)
+def test_a_text_that_is_a_number_is_recorded_as_one_whatever_its_sign(text, number):
+    value = findings._row("a", typeset(text))["value"]
+    assert np.isnan(value) if number is None else value == number
 
 
 def test_a_finding_that_fails_stops_the_chapter_only_where_it_is_asserted(capsys):

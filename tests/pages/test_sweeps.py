@@ -15,6 +15,7 @@ from conftest import tiny_profile
 from splithistory import cli, study
 from splithistory.pages import sweeps
 from splithistory.pages.chapters import BookError
+from splithistory.study import store
 from splithistory.study.store import checked_manifest
 
 CHAPTER = """---
@@ -135,6 +136,45 @@ def test_only_what_is_missing_or_failed_is_done_again(book, tmp_path, executed):
     path.write_text(path.read_text() + "\nMore.\n")  # another chapter, as far as anybody can tell
     sweeps.sweep(sweeps.executions("second", {"n": [1]}, book), tmp_path / "out")
     assert executed[-1] == {"n": 1}
+
+
+def test_a_table_says_who_made_its_points_and_not_who_collects_them(book, tmp_path, executed, monkeypatch):
+    def table(revision, n):
+        made = {"versions": {"numpy": "2.4", "torch": revision}, "machine": "a", "revision": revision}
+        monkeypatch.setattr(store, "provenance", lambda: made)
+        monkeypatch.setattr(sweeps, "provenance", lambda: made)
+        sweeps.sweep(sweeps.executions("second", {"n": n}, book), tmp_path / "out")
+        return checked_manifest(tmp_path / "out/table")
+
+    assert table("old", [1])["revision"] == table("new", [1])["revision"] == "old"
+    both = table("new", [1, 2])
+    assert (both["revision"], both["machine"]) == ("new, old", "a")
+    assert both["versions"] == {"numpy": "2.4", "torch": "new, old"}
+    assert table("third", [1, 3])["revision"] == "old, third"  # that 3 fails is found out anew
+    assert table("fourth", [3])["revision"] == "fourth"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device", "x"), MemoryError(), ValueError()])
+def test_a_point_that_fails_for_whatever_reason_does_not_stop_the_others(
+    error, book, tmp_path, executed, monkeypatch
+):
+    run = sweeps.run
+
+    def failing(chapter, values, root):
+        if values["n"] == 1:
+            raise error
+        return run(chapter, values, root)
+
+    monkeypatch.setattr(sweeps, "run", failing)
+    found = sweeps.sweep(sweeps.executions("second", {"n": [1, 2]}, book), tmp_path / "out")
+    assert found.values["n"].tolist() == [2]
+    assert found.failures["reason"].tolist() == [str(error) or type(error).__name__]
+
+
+def test_a_sweep_of_no_points_is_refused_and_touches_nothing(tmp_path):
+    with pytest.raises(ValueError, match=r"^points: none given, allowed is one or more$"):
+        sweeps.sweep([], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_workers_that_cannot_be_touch_nothing(book, tmp_path):

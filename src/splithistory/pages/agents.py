@@ -93,7 +93,7 @@ def replayed(measured: SplitEpisodes) -> tuple[float, Interval]:
     if measured.n_sequences == 1:
         return _share(measured.replays[0] == last)
     low, high = measured.interval(lambda futures: futures.counterfactual_success([last]))
-    return measured.counterfactual_success([last]), (max(low, 0.0), high)
+    return measured.counterfactual_success([last]), (max(low, 0.0), min(high, 1.0))
 
 
 def _share(held: np.ndarray) -> tuple[float, Interval]:

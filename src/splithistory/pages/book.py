@@ -67,7 +67,7 @@ def build(
         store = folder / "store"
         shutil.rmtree(store, ignore_errors=True)
     stage = folder / "stage"
-    with _environment({STORE_VARIABLE: store and Path(store).resolve(), DEVICE_VARIABLE: device}):
+    with environment({STORE_VARIABLE: store and Path(store).resolve(), DEVICE_VARIABLE: device}):
         _stage(plan, stage, root)
     html = _render(stage)
     for page in pages(root):
@@ -134,7 +134,7 @@ def _executed(
     trains = any(values.get("fresh") for values in plan.values())
     alone, beside = (list(plan)[:trains], list(plan)[trains:])
     yield from map(timed, alone)
-    one_thread = _environment({"OMP_NUM_THREADS": 1})
+    one_thread = environment({"OMP_NUM_THREADS": 1})
     with one_thread, kernels.forked(), ThreadPoolExecutor(_cores()) as pool:
         try:
             yield from pool.map(timed, beside)
@@ -165,7 +165,7 @@ def _render(stage: Path) -> Path:
 
 
 @contextmanager
-def _environment(settings: Mapping[str, Any]) -> Iterator[None]:
+def environment(settings: Mapping[str, Any]) -> Iterator[None]:
     """Hand variables to the kernels started inside; None leaves one as it is."""
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update({name: str(value) for name, value in settings.items() if value is not None})

@@ -21,13 +21,14 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from pydantic import ConfigDict, Field, ValidationError, create_model
 from tqdm import tqdm
 
-from ..information import check_memory
+from ..information import check_memory, shown
 from ..study import PROFILES
 from ..study.store import write_whole
 from . import kernels
 from .notebooks import as_page, for_people
 
 _RANGE = re.compile(r"; (-?[\d._]+) to (-?[\d._]+)$")  # what the comment of a number ends with
+_LINES = "allowed one `name = scalar` per line"
 _SEEDS = 2**31 - 1  # held-out data has those above it
 
 
@@ -130,9 +131,12 @@ def parameters(notebook: nbformat.NotebookNode) -> dict[str, Parameter]:
 
     A line is `name = scalar  # help`, of a number `name = scalar  # help; least to greatest`.
     papermill's own inspection does not serve: it passes over what is no assignment, ends a text at a `#` in
-    it and leaves values as source. ValueError: a line of the cell is anything but `name = scalar`.
+    it and leaves values as source. ValueError: a line of the cell is anything but `name = scalar`, or there
+    are two such cells.
     """
     sources = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(sources) > 1:  # given values are put behind the first, and the second would undo them
+        raise ValueError(f"parameters: given {len(sources)} cells of this tag, allowed is one")
     return {p.name: p for source in sources for p in _assignments(source)}
 
 
@@ -155,9 +159,9 @@ def check(
         checked = model(**values).model_dump()
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
-        shown = str(given[name])
-        shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
-        raise ValueError(f"{name}: given {shown}, allowed {allowed(known[name])}") from None
+        text = str(given[name])
+        text = text if len(text) <= 60 else f"{text[:60]}…"
+        raise ValueError(f"{name}: given {text}, allowed {allowed(known[name])}") from None
     for name, value in checked.items():
         if type(value) is int and name != "seed":  # a size: of histories, of 20 tokens each
             check_memory(name, value, 160.0 * min(value, 2**63))
@@ -165,25 +169,33 @@ def check(
 
 
 def _assignments(source: str) -> Iterator[Parameter]:
-    for node in ast.parse(source).body:
+    before = 0  # the line on which the assignment before ends
+    for node in _statements(source):
         match node:
             case ast.Assign([ast.Name(name)], value, end_lineno=int(line), end_col_offset=int(end)) if (
-                _is_scalar(value)
+                _is_scalar(value) and node.lineno > before
             ):
+                before = line
                 behind = source.splitlines()[line - 1].encode()[end:].decode()  # columns are counted in bytes
                 text, default = behind.partition("#")[2].strip(), ast.literal_eval(value)
                 ends = None if isinstance(default, bool | str) else _RANGE.search(text)
                 yield Parameter(name, default, text, ends and (float(ends[1]), float(ends[2])))
             case _:
-                raise ValueError(
-                    f"parameters: given {ast.unparse(node)!r}, allowed one `name = scalar` per line"
-                )
+                raise ValueError(f"parameters: given {shown(ast.unparse(node))}, {_LINES}")
+
+
+def _statements(source: str) -> list[ast.stmt]:
+    try:
+        return ast.parse(source).body
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        line = getattr(error, "text", None) or source
+        raise ValueError(f"parameters: given {shown(line.strip())}, {_LINES}") from None
 
 
 def _is_scalar(node: ast.expr) -> bool:
     try:
         return isinstance(ast.literal_eval(node), bool | int | float | str)
-    except ValueError:
+    except (ValueError, TypeError):  # the second: a set of lists
         return False
 
 

@@ -21,7 +21,7 @@ from .tables import typeset
 
 _SAID = {None: "too small to tell", True: "yes", False: "no"}
 _VERDICT = re.compile(rf"^(.*): ({'|'.join(_SAID.values())})$", flags=re.M)
-_SINGLE = re.compile(r"[−-]?\d+(,\d{3})*(\.\d+)?(e[−-]?\d+)?(\u00a0%)?")  # a text that is one number
+_SINGLE = re.compile(r"[+−-]?\d+(,\d{3})*(\.\d+)?(e[+−-]?\d+)?(\u00a0%)?")  # a text that is one number
 
 
 def found(statement: str, holds: bool | None, *, asserted: bool) -> None:

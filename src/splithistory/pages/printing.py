@@ -9,12 +9,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bs4 import BeautifulSoup, Tag
 
 from .chapters import BookError, pages, project_root
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+NO_PLAYWRIGHT = "no playwright here: `pip install playwright` brings it"
 NO_BROWSER = "no Chromium here: `apt-get install chromium` (or Google Chrome) brings one"
 JOINED = "whole.html"
 _NOT_PRINTED = ".headerlink, .source, script, button, .preview, .prev-next-area, details.hide"
@@ -27,7 +29,7 @@ def pdf(folder: Path | None = None, *, root: Path | None = None) -> Path:
     folder: what a build worked in, `_build` beside the table of contents if left out. root: the folder that
     holds the book; found from the working directory if left out.
 
-    BookError: there is no rendered book, or no browser.
+    BookError: there is no rendered book, no browser, or no playwright to print with.
     """
     root = root or project_root()
     folder = root / "_build" if folder is None else Path(folder)
@@ -80,10 +82,15 @@ def _article(soup: BeautifulSoup, name: str, names: set[str]) -> Tag:
     _lead(article, name, names)
     for tag in article.find_all(id=True):
         tag["id"] = f"{_slug(name)}-{tag['id']}"
-    for tag in article.select("[clip-path]"):
-        tag["clip-path"] = str(tag["clip-path"]).replace("url(#", f"url(#{_slug(name)}-")
+    for tag in article.find_all(lambda tag: "url(#" in str(tag.attrs)):  # clips, arrowheads, gradients
+        tag.attrs = {key: _own(value, _slug(name)) for key, value in tag.attrs.items()}
     article["id"] = _slug(name)
     return article
+
+
+def _own(value: Any, prefix: str) -> Any:
+    """A value of an attribute whose drawing's parts are named as on the joined page."""
+    return value.replace("url(#", f"url(#{prefix}-") if isinstance(value, str) else value
 
 
 def _lead(element: Tag, name: str, names: set[str]) -> None:
@@ -125,9 +132,11 @@ def served(html: Path) -> Iterator[str]:
 
 @contextmanager
 def started():
-    """Chromium, ended afterwards."""
-    from playwright.sync_api import sync_playwright  # it comes with the tools of development
-
+    """Chromium, ended afterwards. BookError: no playwright, which comes with the tools of development."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError:
+        raise BookError(NO_PLAYWRIGHT) from None
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         yield chromium

@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -19,7 +19,7 @@ import yaml
 
 from .. import study
 from ..study import grid
-from ..study.store import Store, checked_manifest, key, publish_tables, write_whole
+from ..study.store import Store, checked_manifest, key, provenance, publish_tables, write_whole
 from .chapters import Parameter, check, find_chapter, load, parameters, run
 from .findings import recorded
 
@@ -183,10 +183,12 @@ def sweep(
     """Do every point of a grid, of `executions` or `trainings`.
 
     folder: of the sweep. `points` in it holds what has ended, and a point found there is not done again;
-    `table` holds values.parquet, failures.parquet and a manifest that names the `command`, whole or not at
-    all. workers, scheduler: as in `study.grid.run`; workers must see the folder and the points' places.
-    ValueError, before anything is touched: workers or scheduler are not allowed.
+    `table` holds values.parquet, failures.parquet and a manifest that names the `command` and what made the
+    points, whole or not at all. workers, scheduler: as in `study.grid.run`; workers must see the folder and
+    the points' places. ValueError, before anything is touched: no points; workers or scheduler not allowed.
     """
+    if not points:
+        raise ValueError("points: none given, allowed is one or more")
     grid.check(workers, scheduler)
     store, first = Store(Path(folder).resolve() / "points"), dict[str, str]()
     missing = {key(point.spec): point for point in points if point.spec not in store}
@@ -197,8 +199,24 @@ def sweep(
         todo.append(grid.Job(name, point.label, _SECONDS, after, (point, store.root)))
     grid.run(todo, _do, workers=workers, scheduler=scheduler, quiet=quiet)
     tables = collect(points, store)
-    publish_tables(Path(folder) / "table", tables._asdict(), command)
+    publish_tables(Path(folder) / "table", tables._asdict(), command, _made_by(points, store))
     return tables
+
+
+def _made_by(points: Sequence[Point], store: Store) -> dict:
+    """The `provenance` of points: what their own manifests say, not whoever collects them.
+
+    What failed has no manifest, and is done again each time.
+    """
+    made = [store.manifest(point.spec) for point in points if point.spec in store]
+    made += [provenance()] * (len(made) < len(points))
+    names = dict.fromkeys(name for each in made for name in each["versions"])
+    versions = {name: _each(m["versions"].get(name, "unknown") for m in made) for name in names}
+    return {name: _each(m[name] for m in made) for name in ("machine", "revision")} | {"versions": versions}
+
+
+def _each(texts: Iterable[str]) -> str:
+    return ", ".join(sorted(set(texts)))
 
 
 def _do(payload: tuple[Point, Path], report: grid.Report) -> None:
@@ -208,10 +226,10 @@ def _do(payload: tuple[Point, Path], report: grid.Report) -> None:
     report(0.0, "begun")
     try:
         rows = point.done()
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, OSError, MemoryError) as error:
         store.root.mkdir(parents=True, exist_ok=True)
-        reason = json.dumps({"reason": " ".join(str(error).split())})
-        write_whole(_failure(point, store), reason.encode())
+        reason = " ".join(str(error).split()) or type(error).__name__
+        write_whole(_failure(point, store), json.dumps({"reason": reason}).encode())
     else:
         store.save(point.spec, tables={"values": _table(rows, point.columns)})
 

@@ -342,12 +342,17 @@ def write_manifest(folder: Path, content: dict) -> None:
     (folder / _MANIFEST).write_text(text + "\n")
 
 
-def publish_tables(folder: Path, tables: Mapping[str, pd.DataFrame], command: str) -> None:
-    """Write tables {name: DataFrame} that a command made, and a manifest; whole or not at all."""
+def publish_tables(
+    folder: Path, tables: Mapping[str, pd.DataFrame], command: str, made: Mapping | None = None
+) -> None:
+    """Write tables {name: DataFrame} that a command made, and a manifest; whole or not at all.
+
+    made: the `provenance` of tables that were made elsewhere or before.
+    """
     with whole_folder(folder) as temporary:
         for name, table in tables.items():
             write_table(table, temporary / f"{name}.parquet")
-        write_manifest(temporary, {"command": command, **provenance()})
+        write_manifest(temporary, {"command": command, **(made or provenance())})
 
 
 def checked_manifest(folder: Path, advice: str = "restore it with git") -> dict:
