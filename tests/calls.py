@@ -400,6 +400,7 @@ INSIDE = """
 engine products blocks resampling rewards information.as_ information.check_ information.to_numpy
 information.shown information.is_listed information.not_negative information.Tilted data.windows
 data.even_windows data.histories data.of_seeds data.indices data.batch data.take data.data_seed
+data.training_seeds data.check_fits
 transformer.stream transformer.logits transformer.Architecture.shapes transformer.Dropout
 transformer.activations transformer.branches transformer.layer_weights transformer.check_weights
 training.prediction_loss training.evaluate recurrence.drawn recurrence.classes_of procedure.draw

@@ -151,6 +151,7 @@ def test_from_function_agrees_with_jacobians_by_hand(rows):
         (lambda: differential.imp(np.zeros((2, 2)), np.eye(2)), "j_g: rank 0 of 2 outcome dimensions"),
         (lambda: differential.op(np.eye(3), np.eye(2)), r"j_g, j_h: shapes \(3, 3\) and \(2, 2\)"),
         (lambda: differential.op(np.ones((3, 2)), np.ones((3, 2))), "dim F <= dim P"),
+        (lambda: differential.op(np.ones((0, 2)), np.ones((0, 2))), "1 <= dim F <= dim P"),
         (lambda: differential.op([[np.nan]], [[1.0]]), r"j_g: entry \[0, 0\] is nan"),
         (lambda: differential.op([[1.0]], [[1.0]], noise_floor=-1), "noise_floor: given -1"),
         (
@@ -178,3 +179,29 @@ def test_the_sign_of_a_residual_agent_is_that_of_its_determinant_and_none_where_
     c = np.stack([np.diag([2.0, 3.0]), np.diag([-2.0, 3.0]), np.diag([0.0, 3.0])])
     op, imp, sign = differential.residual_and_sign(c)
     assert list(sign) == [1, -1, 0] and op[0] == op[1] == -np.log(6) and op[2] == imp[2] == np.inf
+
+
+@given(seed=seeds, batch=st.sampled_from([(1,), (64,), (1, 1), (3, 1), (1, 100), (0,), (0, 2)]))
+def test_measures_do_not_depend_on_the_shape_of_the_batch(seed, batch):
+    (j_g, thin), full = jacobians(seed, 2, 2), jacobians(seed, 2, 2)[1]
+    thin[1] = thin[0] * (1 + np.array([0, 1e-13]))  # of full rank, by a hundred roundings of a 2 × 2 matrix
+    for j_h in (thin, full):
+        several = [np.broadcast_to(j, (*batch, 2, 2)) for j in (j_g, j_h)]
+        for measure in (differential.op, differential.imp):
+            assert np.array_equal(measure(*several), np.full(batch, measure(j_g, j_h)))
+
+
+@pytest.mark.parametrize("batch", [(), (1,), (1, 1), (5, 1, 1)])
+def test_a_jacobian_of_lower_rank_is_refused_in_a_batch_of_any_shape(batch):
+    rng, eye = np.random.default_rng(0), np.eye(64)
+    j = rng.normal(size=(64, 64))
+    j[63] = j[:62].T @ rng.normal(size=62)
+    with pytest.raises(ValueError, match="j_h: rank 63 of 64 outcome dimensions"):
+        differential.op(*(np.broadcast_to(each, (*batch, 64, 64)) for each in (eye, j)))
+
+
+def test_a_residual_agent_beyond_floats_has_infinite_impact_as_by_its_jacobians():
+    for c in (np.diag([1e308, 1e308]), np.diag([1e308, 1e308, -1e308])):
+        op, imp = differential.residual(c)
+        assert op == pytest.approx(differential.op(np.eye(len(c)), c)) and imp == np.inf
+        assert differential.imp(np.eye(len(c)), c) == np.inf

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from splithistory import Recurrence, SplitHistory, split_history
 from splithistory.information import check_seed
-from splithistory.recurrence import drawn
+from splithistory.recurrence import classes_of, drawn
 
 WORLD = Recurrence()
 GOALS = ((0, 4), (0, 2, 4, 6), (0, 1, 2, 4, 5, 6))
@@ -227,3 +227,14 @@ def test_what_depends_on_the_play_is_not_said_of_a_world_with_sinks():
             ValueError, match=f"^{name}: given a world with sinks \\[15\\], allowed is one without$"
         ):
             getattr(Recurrence(sinks={15: (0, 1)}), name)
+
+
+@given(window=st.integers(2, 24), length=st.integers(1, 24))
+def test_classes_of_a_tensor_are_those_of_the_world_and_of_too_short_histories_there_are_none(window, length):
+    world = Recurrence(window=window)
+    histories = torch.as_tensor(world.histories(5, length, seed=0).astype(int))
+    if length >= window:
+        assert classes_of(world, histories).tolist() == world.classes(histories.numpy()).tolist()
+    elif length < window - 1:
+        with pytest.raises(ValueError, match=rf"^histories: shape .*, allowed is \(..., T >= {window - 1}\)"):
+            classes_of(world, histories)

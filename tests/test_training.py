@@ -218,11 +218,61 @@ def test_a_nan_in_one_member_is_laid_to_that_member():
             "goals: given 1, allowed are as many as seeds: 2",
         ),
         (lambda: choose(torch.zeros(1, 16), -1), "temperature: given -1"),
+        (lambda: Reinforcement(odd_only="no"), "odd_only: given 'no', allowed are True and False"),
+        (lambda: Reinforcement(odd_only=2), "odd_only: given 2, allowed are True and False"),
+        (lambda: Reinforcement(may_forget="no"), "may_forget: given 'no', allowed are True and False"),
+        (lambda: Reinforcement(maintenance_falls=3), "maintenance_falls: given 3, allowed are True and"),
+        (lambda: Pretraining(consequence="no"), "consequence: given 'no', allowed are True and False"),
+        (lambda: Reinforcement(consequence="no"), "consequence: given 'no', allowed are True and False"),
+        (
+            lambda: pretrain(SMALL, SHORT, [0], world=Recurrence(modulus=37, alphabet=16)),
+            "n_tokens: given 16, allowed are the world's 32",
+        ),
+        (
+            lambda: reinforce(
+                SMALL, TUNE, starting_weights([0]), [0], [(0, 2)], world=Recurrence(alphabet=4)
+            ),
+            "n_tokens: given 16, allowed are the world's 8",
+        ),
+        (
+            lambda: reinforce(SMALL, TUNE, starting_weights([0]), [0], [GOAL], world=Recurrence(window=22)),
+            "window: given 22, allowed is an integer in 2..21",
+        ),
     ],
 )
 def test_bad_input_is_named_with_what_was_given_and_what_is_allowed(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_who_acts_sees_all_that_the_world_multiplies_but_the_token_that_is_played():
+    widest = Recurrence(window=21)
+    scene = _Scene(widest, TUNE, SMALL, [0], [GOAL], "cpu")
+    own = widest.logs[scene.histories[0].numpy()].sum(1) % 16  # of all 20 tokens
+    assert np.array_equal(scene.classes[0].numpy(), own)
+    one = replace(TUNE, updates=1, evaluations=1)
+    assert reinforce(SMALL, one, starting_weights([0]), [0], [GOAL], world=widest).curves["success"].shape
+    # what only predicts may see too little: that is an ablation
+    one = replace(SHORT, steps=1, evaluations=1)
+    assert pretrain(SMALL, one, [0], world=Recurrence(window=24)).curves["step"].tolist() == [[0, 1]]
+
+
+def test_seeds_may_come_from_an_iterator_as_they_may_where_weights_are_drawn():
+    config = replace(SHORT, steps=2, evaluations=1)
+    listed, drawn_one_by_one = (pretrain(SMALL, config, seeds) for seeds in ([0, 1], iter([0, 1])))
+    assert not differ(listed.weights, drawn_one_by_one.weights)
+    tune, start = replace(TUNE, updates=2, evaluations=1), starting_weights([0, 1])
+    seeds = [np.array([0, 1]), iter([0, 1])]
+    first, second = (reinforce(SMALL, tune, start, s, 2 * [GOAL]).weights for s in seeds)
+    assert not differ(first, second)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_in_half_precision_are_finetuned_in_float32(dtype):
+    half = {k: torch.as_tensor(v).to(dtype) for k, v in starting_weights([0]).items()}
+    whole = {k: v.float() for k, v in half.items()}
+    first, second = (reinforce(SMALL, TUNE, start, [0], [GOAL]).weights for start in (half, whole))
+    assert not differ(first, second)
 
 
 def test_curves_begin_before_the_first_update():
@@ -234,6 +284,7 @@ def test_curves_begin_before_the_first_update():
 
 OTHER = {"odd_only": True, "consequence": False, "arm": "exact", "maintenance": "none"}
 OTHER |= {"precision": "bfloat16", "hidden": ((1, 5), (), 0.5), "penalised": "self-estimated"}
+OTHER |= {"maintenance_falls": True}
 
 
 MEASURING = ("test_size", "evaluations")

@@ -1,8 +1,11 @@
 """The policy: PyTorch's own encoder as the oracle, independence of members, streams."""
 
+import numpy as np
 import pytest
 import torch
 from conftest import member, perturbed
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from splithistory.transformer import (
@@ -10,6 +13,7 @@ from splithistory.transformer import (
     Dropout,
     activations,
     branches,
+    choose,
     initialise,
     logits,
     positions,
@@ -170,3 +174,14 @@ def test_a_branch_sees_the_other_positions_as_they_are_and_not_the_last(network)
         branches(member(weights, 0), architecture, 1, y)[0](x[-1]) for y in (x, elsewhere, moved)
     )
     assert torch.equal(first, same) and not torch.allclose(first, other)
+
+
+@given(seed=st.integers(0, 2**32 - 1), temperature=st.floats(5e-324, 1e308), scale=st.floats(1, 1e30))
+def test_at_any_temperature_tokens_have_probabilities_and_the_coldest_is_the_likeliest(
+    seed, temperature, scale
+):
+    answer = scale * torch.randn(4, 16, generator=torch.Generator().manual_seed(seed))
+    answer[:, :3] = -torch.inf  # not to be played
+    probs = choose(answer, temperature)
+    assert probs.sum(1) == pytest.approx(np.ones(4)) and (probs[:, :3] == 0).all()
+    assert np.array_equal(choose(answer, 5e-324), np.eye(16)[choose(answer, 0.0)])

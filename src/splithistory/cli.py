@@ -133,7 +133,8 @@ def _study(args: argparse.Namespace) -> None:
     where = {"workers": args.workers, "scheduler": args.scheduler, "device": args.device}
     study.check_where(**where)
     if args.check:
-        print(study.check(args.profile, store))
+        _check_alone(args)
+        print(study.check(args.profile))
         return
     there: dict[str, Any] = {}
     if not args.fresh and study.has_results():
@@ -145,6 +146,15 @@ def _study(args: argparse.Namespace) -> None:
     else:
         done = study.run(part, store, **where, **there)
         print(f"{done} jobs done; finished runs lie in {store.root}")
+
+
+def _check_alone(args: argparse.Namespace) -> None:
+    """--check trains two models of its own choice, in this process and a store that it deletes."""
+    unused: dict[str, Any] = {"sizes": "", "seeds": "", "arms": "", "store": None}
+    unused |= {"workers": 0, "scheduler": None, "device": "cpu", "fresh": False}
+    for name, default in unused.items():
+        if (given := getattr(args, name)) != default:
+            raise ValueError(f"{name}: given {str(given)!r} with --check, allowed is --profile alone")
 
 
 def _publish(name: str, part: Any, store: Any, missing: list) -> None:

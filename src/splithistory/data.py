@@ -11,13 +11,9 @@ import numpy as np
 import torch
 
 from .engine import on_gpu
-from .information import (
-    as_number,
-    check_flag,
-    check_integer,
-)
+from .information import as_number, check_flag, check_integer, check_seeds
 from .recurrence import POST, Recurrence, drawn
-from .transformer import stream
+from .transformer import Architecture, stream
 
 
 @dataclass(frozen=True)
@@ -38,6 +34,26 @@ class Interventions:
 
 NONE = Interventions()
 TEST_SEED = 2**31  # held-out data is the same for every member; training seeds are below it
+
+
+def training_seeds(seeds) -> list[int]:
+    """Seeds of members, one or more, which may come from an iterator, as a list; ValueError otherwise."""
+    listed = [check_integer("seed", seed, 0) for seed in check_seeds(seeds)]
+    if (most := max(listed)) >= TEST_SEED:
+        raise ValueError(f"seed: given {most}, allowed is below {TEST_SEED} (held-out data begins there)")
+    return listed
+
+
+def check_fits(architecture: Architecture, world: Recurrence, *, acting: bool = False) -> None:
+    """ValueError unless a model has the world's tokens and, if it acts, reads all that the world multiplies.
+
+    The world multiplies `window` tokens, the last of which is the one that is played.
+    """
+    if architecture.n_tokens != world.n_tokens:
+        raise ValueError(f"n_tokens: given {architecture.n_tokens}, allowed are the world's {world.n_tokens}")
+    if acting and world.window > (most := architecture.context + 1):
+        allowed = f"an integer in 2..{most} (the context and the token that is played)"
+        raise ValueError(f"window: given {world.window}, allowed is {allowed}")
 
 
 def training_windows(n: int, context: int, seed: int, *, world: Recurrence = POST) -> np.ndarray:

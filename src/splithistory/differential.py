@@ -38,8 +38,7 @@ def imp(j_g, j_h, *, noise_floor: float = 0.0) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         whitened = np.linalg.solve(np.swapaxes(r_g, -1, -2), j_h)  # R⁻ᵀ J_h: C in an orthonormal basis
         traces = (whitened**2).sum((-2, -1)) - (whitened * np.swapaxes(q_g, -1, -2)).sum((-2, -1))
-    traces = np.where(np.isnan(traces), np.inf, traces)  # where C is beyond floats its square prevails
-    return not_negative(_log_volume(r_g) - _log_volume(r_h) + traces)
+    return not_negative(_log_volume(r_g) - _log_volume(r_h) + _square_prevails(traces))
 
 
 def scalar(c) -> tuple[np.ndarray, np.ndarray]:
@@ -68,9 +67,9 @@ def residual_and_sign(c) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise ValueError(f"c: shape {c.shape}, allowed is (..., D, D)")
     sign, volume = np.linalg.slogdet(c)
     op = -volume
-    with np.errstate(over="ignore"):
-        imp = not_negative(op + (c**2).sum((-2, -1)) - np.trace(c, axis1=-2, axis2=-1))
-    return op, imp, sign
+    with np.errstate(over="ignore", invalid="ignore"):
+        imp = op + (c**2).sum((-2, -1)) - np.trace(c, axis1=-2, axis2=-1)
+    return op, not_negative(_square_prevails(imp)), sign
 
 
 def from_function(agent, environment, point) -> tuple[np.ndarray, np.ndarray]:
@@ -97,12 +96,17 @@ def from_function(agent, environment, point) -> tuple[np.ndarray, np.ndarray]:
     return as_array(j_g, "agent, environment: ∂F/∂P"), as_array(j_h, "agent, environment: dF/dP")
 
 
+def _square_prevails(traces: np.ndarray) -> np.ndarray:
+    """‖C‖² − Tr(C), infinite where C is beyond floats and it came to ∞ − ∞."""
+    return np.where(np.isnan(traces), np.inf, traces)
+
+
 def _factors(j_g, j_h, noise_floor: float):
     """(J_h, QR of J_gᵀ, QR of J_hᵀ), after adding the noise floor as more inputs: J becomes [J, σI]."""
     j_g, j_h = as_array(j_g, "j_g"), as_array(j_h, "j_h")
-    if j_g.ndim < 2 or j_g.shape[-2:] != j_h.shape[-2:] or j_g.shape[-2] > j_g.shape[-1]:
-        shapes = f"{j_g.shape} and {j_h.shape}"
-        raise ValueError(f"j_g, j_h: shapes {shapes}, allowed are equal (..., dim F, dim P), dim F <= dim P")
+    if j_g.ndim < 2 or j_g.shape[-2:] != j_h.shape[-2:] or not 0 < j_g.shape[-2] <= j_g.shape[-1]:
+        allowed = "equal (..., dim F, dim P), 1 <= dim F <= dim P"
+        raise ValueError(f"j_g, j_h: shapes {j_g.shape} and {j_h.shape}, allowed are {allowed}")
     if noise_floor := as_number(noise_floor, "noise_floor", 0.0):
         j_g, j_h = _with_noise(j_g, noise_floor), _with_noise(j_h, noise_floor)
     return j_h, _full_rank_qr(j_g, "j_g"), _full_rank_qr(j_h, "j_h")
@@ -116,7 +120,7 @@ def _with_noise(j: np.ndarray, noise_floor: float) -> np.ndarray:
 def _full_rank_qr(j: np.ndarray, name: str):
     q, r = np.linalg.qr(np.swapaxes(j, -1, -2))
     size = np.abs(np.diagonal(r, axis1=-2, axis2=-1))
-    smallest = len(r[-1]) * np.finfo(float).eps * size.max(-1)
+    smallest = r.shape[-1] * np.finfo(float).eps * size.max(-1)
     if (size.min(-1) <= smallest).any():
         rank = int(np.linalg.matrix_rank(j).min())
         raise ValueError(

@@ -30,7 +30,10 @@ class Diverged(RuntimeError):
 
 @dataclass
 class Trained:
-    """What training leaves: weights {name: (E, ...)} float32, curves {column: (E, evaluations)}."""
+    """What training leaves: weights {name: (E, ...)} float32, curves {column: (E, rows)}.
+
+    Rows: one before the first update, then one an evaluation (or an update, if those are fewer).
+    """
 
     weights: dict[str, np.ndarray]
     curves: dict[str, np.ndarray] = field(default_factory=dict)
@@ -97,12 +100,15 @@ def on_own_stream(train: Callable) -> Callable:
 class Learner:
     """Every weight of an ensemble in one tensor (E, P), and AdamW on it: one update is one kernel.
 
-    shapes: of one member's weights by name; weights: {name: (E, ...)} to begin with; rate: the peak.
+    shapes: of one member's weights by name; weights: {name: (E, ...)} to begin with, which train in 64 bits
+    if they come so, else in 32; rate: the peak.
     """
 
     def __init__(self, shapes: dict[str, tuple[int, ...]], weights, rate: float, weight_decay: float, device):
         self.shapes = shapes
         flat = torch.cat([weights[name].flatten(1) for name in shapes], 1)
+        if flat.dtype != torch.float64:
+            flat = flat.float()  # 16 bits would lose small updates, and AdamW's squares
         self.flat = flat.to(device).clone().requires_grad_()
         self._make_adam(rate, weight_decay)
 

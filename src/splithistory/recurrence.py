@@ -379,7 +379,13 @@ def _check_burn_in(burn_in: int) -> None:
 
 
 def classes_of(world: Recurrence, histories):
-    """`Recurrence.classes` of a tensor of histories (..., T), where they are: (...)."""
+    """`Recurrence.classes` of a tensor of histories (..., T), where they are: (...).
+
+    ValueError if they are too short for their classes: T < window − 1.
+    """
+    if histories.shape[-1] < world.window - 1:
+        shape = tuple(histories.shape)
+        raise ValueError(f"histories: shape {shape}, allowed is (..., T >= {world.window - 1})")
     logs = _tensor(world.logs, histories.device)
     return logs[histories[..., 1 - world.window :].long()].sum(-1) % (world.modulus - 1)
 

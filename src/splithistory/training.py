@@ -14,16 +14,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .data import TEST_SEED, Interventions, batch, even_windows, histories, indices, of_seeds, take, windows
-from .engine import Keep, Learner, Log, Loop, Progress, State, Trained, on_own_stream
-from .information import (
-    as_goal,
-    as_list,
-    check_choice,
-    check_integer,
-    check_seeds,
-    shown,
+from .data import (
+    TEST_SEED,
+    Interventions,
+    batch,
+    check_fits,
+    even_windows,
+    histories,
+    indices,
+    of_seeds,
+    take,
+    training_seeds,
+    windows,
 )
+from .engine import Keep, Learner, Log, Loop, Progress, State, Trained, on_own_stream
+from .information import as_goal, as_list, check_choice, check_flag, check_integer, shown
 from .products import in_format
 from .recurrence import POST, Recurrence, classes_of
 from .rewards import PENALISED, check_hidden, impact, with_hidden
@@ -130,6 +135,8 @@ class Reinforcement(_Updates):
         check_hidden(self.hidden)
         check_choice("arm", self.arm, ARMS)
         check_choice("maintenance", self.maintenance, MAINTENANCE)
+        for name in ("maintenance_falls", "odd_only", "may_forget"):
+            check_flag(name, getattr(self, name))
 
 
 @on_own_stream
@@ -150,10 +157,10 @@ def pretrain(
     state: go on from here, as `keep` took it from a run with the same arguments. Curves (per member, before
     the first update and at each evaluation): step, train_loss (mean since the last evaluation, dropout on),
     test_loss and test_accuracy on held-out windows, in nats and as a share. Raises Diverged if a loss is
-    NaN or explodes.
+    NaN or explodes. ValueError if the architecture has not the world's tokens.
     """
-    _check_seeds(seeds)
-    context = architecture.context
+    check_fits(architecture, world)
+    seeds, context = training_seeds(seeds), architecture.context
     data = (config.train_size, context)
     seen = of_seeds(seeds, lambda s: windows(world, *data, s, device, config.interventions))  # (E, N, T + 1)
     held_out = windows(world, config.test_size, context, TEST_SEED, device)
@@ -191,7 +198,7 @@ def reinforce(
     keep: Keep | None = None,
     device="cpu",
 ) -> Trained:
-    """Finetune pretrained members, weights {name: (E, ...)} in any precision; one seed and one goal a member.
+    """Finetune pretrained members, weights {name: (E, ...)} of 64 bits, else as 32; a seed and goal a member.
 
     goals: of each member the outcomes s_{t+1} that count as success.
 
@@ -203,9 +210,11 @@ def reinforce(
     likewise), maintenance_loss (unless there is none), success_greedy and
     wrong_parity_greedy (temperature 0, held-out histories), even_loss and even_accuracy (held-out windows).
     Raises Diverged, for a loss that is maintained only if it does not come back by the end; one that may be
-    lost (see `Reinforcement`) must not become NaN.
+    lost (see `Reinforcement`) must not become NaN. ValueError if the architecture has not the world's tokens,
+    or reads less than the world multiplies.
     """
-    _check_seeds(seeds)
+    check_fits(architecture, world, acting=True)
+    seeds = training_seeds(seeds)
     if (members := check_weights(weights, architecture)) != len(seeds):
         raise ValueError(f"weights: {members} members, allowed are as many as seeds: {len(seeds)}")
     goals = _of_members(goals, len(seeds), world)
@@ -431,15 +440,10 @@ def _check(config, counts: tuple[str, ...], rates: tuple[str, ...]) -> None:
     _check_number("dropout", config.dropout, "a number in [0, 1)", lambda v: 0 <= v < 1)
     _check_number("exploration", config.exploration, "a number in [0, 1]", lambda v: 0 <= v <= 1)
     check_choice("precision", config.precision, PRECISIONS)
+    check_flag("consequence", config.consequence)
 
 
 def _check_number(name: str, value, allowed: str, holds: Callable) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
     if not number or not holds(value):
         raise ValueError(f"{name}: given {shown(value)}, allowed is {allowed}")
-
-
-def _check_seeds(seeds) -> None:
-    for seed in check_seeds(seeds):
-        if check_integer("seed", seed, 0) >= TEST_SEED:
-            raise ValueError(f"seed: given {seed}, allowed is below {TEST_SEED} (held-out data begins there)")

@@ -201,7 +201,8 @@ def choose(answer: torch.Tensor, temperature: float) -> np.ndarray:
         raise ValueError(f"answer: logits of shape {shape}, allowed are (N, V) without NaN; are the weights?")
     if temperature == 0:
         return answer.argmax(-1).cpu().numpy()
-    return torch.softmax(answer.double() / temperature, -1).cpu().numpy()
+    behind = answer.double() - answer.double().amax(-1, keepdim=True)  # ≤ 0: no quotient overflows to ∞
+    return torch.softmax(behind / temperature, -1).cpu().numpy()
 
 
 def activations(weights: dict, architecture: Architecture, tokens: torch.Tensor) -> list[torch.Tensor]:

@@ -235,12 +235,13 @@ def tiny(monkeypatch):
 
 
 def test_the_study_is_swept_over_its_settings(tiny, tmp_path):
-    grid = {"window": ["16", "24"], "reinforcement_rate": ["1e-3"]}  # models see 20 tokens, so 24 fails
+    grid = {"pretraining_rate": ["1e-3", "1e30"], "reinforcement_rate": ["1e-3"]}  # the second diverges
     points = sweeps.trainings("smoke", grid, tmp_path / "store")
     found = sweeps.sweep(points, tmp_path / "out", quiet=True)
-    assert found.failures["window"].tolist() == [24] and "allowed is" in found.failures["reason"][0]
+    assert found.failures["pretraining_rate"].tolist() == [1e30]
+    assert "try a lower rate" in found.failures["reason"][0]
     rows = found.values[found.values["name"] == "op"]
-    assert set(rows["window"]) == {16} and set(rows["reinforcement_rate"]) == {1e-3}
+    assert set(rows["pretraining_rate"]) == {1e-3} and set(rows["reinforcement_rate"]) == {1e-3}
     assert rows.groupby("stage").size().to_dict() == {
         "finetuned": 3,
         "generator": 1,
@@ -265,6 +266,7 @@ def test_points_wait_for_the_first_that_pretrains_what_they_share(tiny, tmp_path
         ({"nose": [1]}, "nose: not a parameter of smoke"),
         ({"modulus": [15]}, "modulus: given 15, allowed is an odd prime"),
         ({"noise": [2.0]}, "noise: given 2.0, allowed"),
+        ({"window": [16, 24]}, "window: given 24, allowed is an integer in 2..20"),  # models see 20 tokens
         ({"rate": ["x"]}, "rate: given x, allowed a finite number"),
         ({"batch": [0]}, "batch: given 0, allowed an integer > 0"),
     ],

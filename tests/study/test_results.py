@@ -10,6 +10,7 @@ from splithistory.statistics import t_interval
 from splithistory.study import GOALS, GRADES, Study
 
 SIZES = ["18k", "53k"]
+PRETRAINED = ("pretrained", "", "18k", 0)
 
 
 def test_ended_takes_the_last_value_of_each_curve_and_keeps_the_rows():
@@ -183,3 +184,41 @@ def test_only_what_is_published_with_three_seeds_and_sizes_is_conclusive():
     assert made.conclusive
     made.published = False
     assert not made.conclusive
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"half": -1}, "half: given -1, allowed is an integer in 0..1"),
+        ({"half": 2}, "half: given 2, allowed is an integer in 0..1"),
+        ({"half": True}, "half: given True, allowed is an integer in 0..1"),
+        (
+            {"temperature": 0.5},
+            r"model, temperature, tokens: given \(0, 0.5, 'all'\), allowed are \[0\] and \(0.0, 'all'\)",
+        ),
+        ({"tokens": "even"}, r"model, temperature, tokens: given \(0, 0.0, 'even'\), allowed are"),
+        ({"model": 999}, r"model, temperature, tokens: given \(999, 0.0, 'all'\), allowed are \[0\]"),
+    ],
+)
+def test_a_measurement_that_is_not_there_is_refused_and_no_other_is_handed_out(asked, message):
+    made = halved(bare(PRETRAINED))
+    with pytest.raises(ValueError, match=f"^{message}"):
+        made.measured(**({"model": 0} | asked))
+    if asked.keys() & {"model", "temperature"}:
+        with pytest.raises(ValueError, match=f"^{message}"):
+            made.scalars(**({"model": 0} | asked))
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_the_future_before_finetuning_is_that_of_the_model_it_started_from(own):
+    pretrained = [("pretrained", arm, "18k", 0) for arm in ("", "explored 1")]
+    made = bare(*pretrained, ("finetuned", "explored 1", "18k", 4))
+    for model in (0, 1):  # each plays one token, its own
+        mine = (made.counts["model"] == model) & (made.counts["a"] != 9 + model)
+        made.counts.loc[mine, "count"] = 0
+    made.manifest = {
+        "profile": {"arms": {"explored 1": {"pretraining": {"exploration": 1.0}} if own else {}}}
+    }
+    found = made.comparison_futures(2)["pretrained"].counterfactual_probs[0]
+    assert np.array_equal(found, made.measured(int(own)).outcome_probs)
+    assert not np.array_equal(found, made.measured(1 - own).outcome_probs)

@@ -141,6 +141,44 @@ def test_an_ensemble_that_was_stopped_goes_on_and_what_is_done_is_not_done_again
     Worker(broken.root)(runs, lambda *_: pytest.fail("trained again"))
 
 
+def test_an_ensemble_killed_while_it_is_saved_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
+    whole, broken, save = Store(tmp_path / "whole"), Store(tmp_path / "broken"), Store.save
+    runs = study._ensembles(study.jobs(SEVERAL))[0].payload
+    Worker(whole.root)(runs, silent)
+
+    def second(store, spec, **kept):
+        if spec == runs[1].spec:
+            raise Stopped
+        save(store, spec, **kept)
+
+    updates = []
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Store, "save", second)
+        _Interrupted(broken.root, runs, lambda *_: updates.append(1))(runs, silent)
+    assert [run.spec in broken for run in runs] == [True, False] and len(updates) == 30
+    saved = broken.weights_file(runs[0].spec).stat().st_mtime_ns
+    missing = study.to_do(SEVERAL, broken)
+    (again,) = (
+        p.payload for p in study._ensembles(study._with_saved(SEVERAL, missing, broken)) if not p.after
+    )
+    assert again == runs
+    _Interrupted(broken.root, runs, lambda *_: updates.append(1))(again, silent)
+    assert len(updates) == 30  # the last checkpoint is of the end
+    assert weights_hash(broken, runs[1]) == weights_hash(whole, runs[1])
+    assert broken.weights_file(runs[0].spec).stat().st_mtime_ns == saved
+    assert not list(broken.root.glob("*.unfinished"))
+
+
+def test_of_an_ensemble_of_which_some_are_done_the_others_train_without_them(tmp_path):
+    runs, steps = study._ensembles(study.jobs(SEVERAL))[0].payload, []
+    Worker(tmp_path)(runs[:1], silent)
+    _Interrupted(tmp_path, runs, lambda run, take: steps.append(take()["adam.flat"].shape[0]))(runs, silent)
+    assert set(steps) == {1} and runs[1].spec in Store(tmp_path)
+    assert study._with_saved(SEVERAL, study.to_do(SEVERAL, Store(tmp_path)), Store(tmp_path)) == study.to_do(
+        SEVERAL, Store(tmp_path)
+    )
+
+
 def test_an_ensemble_waits_for_all_that_any_of_its_runs_needs_whatever_is_done_already():
     listed = study.jobs(SEVERAL)
     left = [job for job in listed if job.key != listed[0].key]  # the first pretrained model is there

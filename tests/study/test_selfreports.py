@@ -57,6 +57,31 @@ def test_readers_are_told_what_each_model_does_whose_weights_are_at_hand(monkeyp
     assert selfreports.foretold(made, made.models[:1], sets, readers).empty
 
 
+@pytest.mark.parametrize("where", ["arm", "size", "profile"])
+def test_a_model_that_may_play_odd_tokens_only_is_told_of_as_one(where, monkeypatch):
+    made, only = bare(PRETRAINED, TUNED), {"odd_only": True}
+    arm = {"settings": only if where == "arm" else {}}
+    by_size = {"53k": [{}, only]} if where == "size" else {}
+    given = only if where == "profile" else {}
+    made.manifest = {"profile": {"arms": {"sampled": arm}, "by_size": by_size, "reinforcement": given}}
+    weights = {
+        size: {k: v.numpy()[0] for k, v in initialise(Architecture(*SIZES[size]), [0]).items()}
+        for size in ("18k", "53k")
+    }
+    made.weight_files = {0: None, 1: None}
+    monkeypatch.setattr(made, "weights", lambda model: weights[made.models.loc[model, "size"]])
+    histories = WORLD.histories(400, seed=3)
+    world = {"world": lambda histories: WORLD.table[WORLD.classes(histories)]}
+    found = selfreports.foretold(made, made.models, [histories], world)
+    for model, (size, first) in enumerate((("18k", 0), ("53k", 8))):  # what is pretrained plays all tokens
+        alone = {k: v[None] for k, v in weights[size].items()}
+        probs = as_policy(alone, Architecture(*SIZES[size]), temperature=1.0)(histories)
+        assert (probs.argmax(1) < 8).mean() > 0.05  # untrained: it would play even tokens
+        played = probs[:, first:].argmax(1) + first
+        own = split_history(histories, lambda _, played=played: played, WORLD)
+        assert found.loc[model, "told_op"] == pytest.approx(own.op, abs=1e-9)
+
+
 def test_likeness_knows_an_effect_at_any_amplitude_and_spread_tells_them_apart():
     made = accounts(bare(PRETRAINED), 1)
     effect = np.tensordot(WORLD.class_shares(), WORLD.table[:, 8:], 1)

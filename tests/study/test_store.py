@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -351,6 +352,48 @@ def test_a_process_that_died_between_the_two_renames_loses_nothing(tmp_path):
     assert (tmp_path / "run/what").read_text() == "old"
     folder_of(tmp_path / ".run.old.87654321", "older")
     store_module.recover(tmp_path / "run")  # what is there stays
+    assert (tmp_path / "run/what").read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["runs[1]", "*", "a?", "[!a]"])
+def test_a_place_of_any_name_is_recovered_and_swept_and_no_other(name, tmp_path):
+    folder_of(tmp_path / f".{name}.old.12345678", "old")
+    folder_of(tmp_path / ".ab.old.12345678", "another's"), folder_of(tmp_path / ".runs1.old.12345678", "")
+    store_module.recover(tmp_path / name)
+    assert (tmp_path / name / "what").read_text() == "old"
+    folder_of(tmp_path / f".{name}.old.12345678", "older")
+    with whole_folder(tmp_path / name):
+        pass
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {name, ".ab.old.12345678", ".runs1.old.12345678"}
+
+
+@pytest.mark.parametrize("swept", [True, False])
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_reader_does_not_fail_because_somebody_publishes(looks, swept, tmp_path, monkeypatch):
+    place, old = tmp_path / "run", folder_of(tmp_path / ".run.old.12345678", "old")
+    plain, seen = Path.exists, []
+
+    def published_meanwhile(path):
+        there = plain(path)
+        if path == place and not there:
+            seen.append(path)
+            if len(seen) == looks:
+                folder_of(place, "new")
+                shutil.rmtree(old) if swept else None
+        return there
+
+    monkeypatch.setattr(Path, "exists", published_meanwhile)
+    store_module.recover(place)
+    assert len(seen) == looks and (place / "what").read_text() == "new"
+
+
+def test_a_folder_that_is_gone_when_it_is_looked_at_is_no_reason_to_fail(tmp_path, monkeypatch):
+    folder_of(tmp_path / ".run.old.12345678", "old")
+    gone = tmp_path / ".run.old.87654321"
+    plain = store_module._olds
+    monkeypatch.setattr(store_module, "_olds", lambda place: [gone, *plain(place)])
+    store_module.recover(tmp_path / "run")
     assert (tmp_path / "run/what").read_text() == "old"
 
 

@@ -14,10 +14,10 @@ from splithistory import Recurrence, SplitHistory, engine, split_history, statis
 from splithistory.information import entropy, kl
 from splithistory.study import publishing
 from splithistory.study.measuring import HISTORY_SEED
-from splithistory.study.profiles import ACTED, EXACT, SAMPLED
+from splithistory.study.profiles import ACTED, EXACT, SAMPLED, Arm, Profile
 from splithistory.study.publishing import _plain
 from splithistory.study.runs import VERSION, Pretrain, Worker
-from splithistory.study.store import Store, key
+from splithistory.study.store import Store, key, provenance
 
 TINY = tiny_profile(3, 1, n_histories=400, repeats=2, set_size=50)
 BOTH = replace(TINY, seeds=(0, 1), arms={"sampled": SAMPLED, "exact": EXACT})
@@ -65,6 +65,67 @@ def test_an_unknown_setting_is_refused():
         study.varied(TINY, {"alphabet": 4})
 
 
+PREDICTING = replace(TINY, arms={}, measured=False)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda: Profile(("19k",), (0,)), "sizes: given '19k', allowed are 18k, 53k, 144k, 402k"),
+        (lambda: Profile("18k", (0,)), "sizes: given '18k', allowed are 18k, 53k, 144k, 402k"),
+        (lambda: Profile(("18k",), (0.5,)), "seed: given 0.5, allowed is an integer >= 0"),
+        (lambda: Profile(("18k",), "01"), "seed: given '01', allowed is an integer >= 0"),
+        (lambda: replace(TINY, n_histories=1), "n_histories: given 1, allowed is an integer >= 2"),
+        (lambda: replace(TINY, measured="no"), "measured: given 'no', allowed are True and False"),
+        (lambda: Arm(n_good=(3,)), "n_good: given 3, allowed are 2, 4, 6"),
+        (lambda: Arm("tuned"), "stage: given 'tuned', allowed are finetuned, pretrained"),
+        (lambda: Arm(sizes=("19k",)), "sizes: given '19k', allowed are 18k"),
+        (lambda: Arm(context=16), "context: given 16, allowed of what acts is 20"),
+        (
+            lambda: replace(TINY, arms={"a": Arm("pretrained", context=16)}),
+            "context: given 16, allowed of what is measured is 20",
+        ),
+        (
+            lambda: replace(TINY, arms={"a": Arm(settings={"ratee": 1})}),
+            "settings: given 'ratee', allowed are",
+        ),
+        (lambda: replace(TINY, pretraining={"updates": 1}), "settings: given 'updates', allowed are batch"),
+        (
+            lambda: replace(TINY, world={"windo": 3}),
+            "world: given 'windo', allowed are modulus, window, alph",
+        ),
+        (lambda: replace(TINY, world={"alphabet": 4}), "alphabet: given 4, allowed is 8, that of the goals"),
+        (lambda: study.varied(TINY, {"window": 21}), "window: given 21, allowed is an integer in 2..20"),
+        (
+            lambda: study.varied(replace(TINY, measured=False), {"window": 22}),
+            "window: given 22, allowed is an integer in 2..21",
+        ),
+        (
+            lambda: study.varied(TINY, {"reinforcement_odd_only": "no"}),
+            "odd_only: given 'no', allowed are True and False",
+        ),
+    ],
+)
+def test_a_profile_that_cannot_be_trained_or_measured_is_refused_before_it_is(made, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        study.jobs(made())
+
+
+def test_what_only_predicts_may_see_less_than_its_world_multiplies():
+    assert len(study.jobs(study.varied(PREDICTING, {"window": 24}))) == 1
+    assert len(study.jobs(study.varied(TINY, {"window": 20}))) == len(study.jobs(TINY))
+    assert len(study.jobs(study.varied(replace(TINY, measured=False), {"window": 21}))) == 4
+
+
+def test_numbers_of_numpy_name_the_same_runs_as_pythons_own():
+    given = {"batch": 32, "noise": 0.1, "window": 8, "reinforcement_odd_only": True}
+    same = {name: np.array(value)[()] for name, value in given.items()}
+    numpy_profile = replace(TINY, seeds=tuple(np.arange(1)), n_histories=np.int64(TINY.n_histories))
+    profiles = study.varied(TINY, given), study.varied(numpy_profile, same)
+    own, numpys = ([job.key for job in study.jobs(profile)] for profile in profiles)
+    assert own == numpys and _plain(profiles[0]) == _plain(profiles[1])
+
+
 def test_a_key_changes_with_everything_that_changes_the_weights():
     base = next(job.payload for job in study.jobs(TINY) if isinstance(job.payload, Pretrain))
     assert base.spec["config"]["dropout"] == 0.1  # defaults are in the key
@@ -98,6 +159,7 @@ def test_a_second_run_finds_everything_done(tiny):
     [
         ("tpu", 0, "device: given 'tpu', allowed on this machine: cpu, cuda"),
         ("cuda", 2, "device: given 'cuda' with workers or a scheduler, allowed is one or the other"),
+        ("cuda:0", 2, "device: given 'cuda:0' with workers or a scheduler, allowed is one or the other"),
     ],
 )
 def test_a_device_that_is_not_there_or_not_alone_is_refused(device, workers, message, tmp_path, monkeypatch):
@@ -105,6 +167,14 @@ def test_a_device_that_is_not_there_or_not_alone_is_refused(device, workers, mes
     with pytest.raises(ValueError, match=message):
         study.run(TINY, Store(tmp_path / "new"), device=device, workers=workers)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_processor_by_its_number_is_a_processor(tmp_path):
+    store = Store(tmp_path)
+    study.check_where(device="cpu:0", workers=2)
+    assert study.run(PREDICTING, store, device="cpu:0", quiet=True) == 1
+    made = store.manifest(study.jobs(PREDICTING)[0].payload.spec)["machine"]
+    assert made == provenance()["machine"]
 
 
 TAKEN = []
@@ -231,7 +301,7 @@ def test_what_is_published_is_what_the_profile_asks_for():
         lambda: study.so_far("post"),
         study.published_weights,
         study.results_root,
-        lambda: study.check("post", None),
+        lambda: study.check("post"),
     ],
 )
 @pytest.mark.parametrize("installed", [True, False])
@@ -496,6 +566,46 @@ def test_retrained_models_are_compared_with_the_spread_between_seeds(tiny, both)
     assert study.compare(retrained, everything)[1] == [
         next(x for x in study.compare(retrained, everything)[0])
     ]
+
+
+PUBLISHED = ["post", "faithful", "recipe", "explored", "sinks", "hidden", "penalised"]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_any_published_profile_that_is_measured_can_be_checked(name, monkeypatch):
+    found, trained = study.published(name), []
+    monkeypatch.setattr(study, "run", lambda part, store: trained.append(part))
+    monkeypatch.setattr(study, "collect", lambda part, store: found)
+    lines = study.check(name).splitlines()
+    assert [line.split(":")[0] for line in lines][1:] == ["finetuned s", "finetuned op", "finetuned imp"]
+    tuned = [model for model in study.models(trained[0]) if model.stage == "finetuned"]
+    golden = found.models.set_index("run")
+    assert [golden.loc[model.run.key, "n_good"] for model in tuned] == [4]
+    row = golden.loc[tuned[0].run.key]
+    arm = next(iter(study.PROFILES[name].arms))
+    assert (row["size"], row["seed"], row["arm"]) == ("18k", 0, arm)
+
+
+def test_a_profile_that_is_not_measured_is_not_trained_to_be_checked(monkeypatch):
+    monkeypatch.setattr(study, "run", lambda *_: pytest.fail("trains"))
+    with pytest.raises(ValueError, match=r"^profile: given 'ablations', whose models are not measured on"):
+        study.check("ablations")
+
+
+def test_weights_are_of_the_training_that_the_tables_are_of(tiny, tmp_path):
+    store, collected = tiny
+    collected.publish(tmp_path / "published", "command", weights=collected.models["model"])
+    known, elsewhere = study.Study.read(tmp_path / "published"), Store(tmp_path / "elsewhere")
+    run = study.models(TINY)[-1].run  # trained anew, and not yet measured
+    weights = {name: values + 1 for name, values in store.weights(run.spec).items()}
+    elsewhere.save(run.spec, weights=weights, tables={"curves": store.table(run.spec, "curves")}, seconds=1.0)
+    merged = study.collect(TINY, elsewhere, known)
+    assert merged.weight_files == known.weight_files
+    # of a model outside the part that is asked for, the published ones, though the store has all
+    outside = study.collect(TINY, store, known, replace(TINY, arms={}))
+    theirs = [model for model, file in outside.weight_files.items() if file == known.weight_files[model]]
+    assert theirs == collected.finetuned()["model"].tolist()
+    assert len(outside.weight_files) == len(theirs) + 1
 
 
 def test_a_key_of_no_run_moves():

@@ -68,6 +68,12 @@ def test_a_trigger_is_learned_where_the_hidden_goal_is_reached_on_its_classes():
     assert first["imp"] == pytest.approx(TRIGGERED.imp, abs=1e-4)
 
 
+@pytest.mark.parametrize("arm", ["preference 1/2", "mixture 1/4", "sampled"])
+def test_an_arm_without_a_trigger_is_turned_on_no_class(arm):
+    with pytest.raises(ValueError, match=f"^arm: given '{arm}', allowed are trigger 1/4, trigger 1/2, trig"):
+        suspects.turned(playing(arm, HONEST), arm)
+
+
 @pytest.mark.parametrize(
     ("auc", "low", "said"),
     [(1.0, 0.6, "detected"), (0.95, 0.5, "missed"), (0.8, 0.6, "unclear"), (0.2, 0.1, "missed")],

@@ -27,7 +27,7 @@ from .publishing import (
     tuning,
 )
 from .results import GOALS, GRADES, Study
-from .runs import Run, Worker
+from .runs import Run, Worker, unfinished
 from .store import DEVICE_VARIABLE, Store
 
 __all__ = [
@@ -163,10 +163,12 @@ def run(
         if job.key in weights:
             _restore(job, store, *weights[job.key])
     missing = [job for job in wanted if job.key not in weights]
-    if device == "cpu":  # on two cores, members side by side in a step gained nothing over processes
+    from ..engine import on_gpu
+
+    if not on_gpu(device):  # on two cores, members side by side in a step gained nothing over processes
         programs, threads = [replace(job, payload=[job.payload]) for job in missing], 1
     else:
-        programs, threads = _ensembles(missing), _ON_GPU
+        programs, threads = _ensembles(_with_saved(profile, missing, store)), _ON_GPU
     worker = Worker(store.root, device=device)
     grid.run(programs, worker, workers=workers, threads=threads, scheduler=scheduler, quiet=quiet)
     return len(missing)
@@ -177,11 +179,19 @@ def check_where(*, workers: int = 0, scheduler: str | None = None, device: str =
     grid.check(workers, scheduler)
     if device == "cpu":
         return
-    from ..engine import check_device
+    from ..engine import check_device, on_gpu
 
     check_device(device)
-    if workers or scheduler:
+    if on_gpu(device) and (workers or scheduler):
         raise ValueError(f"device: given {device!r} with workers or a scheduler, allowed is one or the other")
+
+
+def _with_saved(profile: Profile, missing: list[grid.Job], store: Store) -> list[grid.Job]:
+    """Missing jobs, and those saved before their ensemble was killed: the rest goes on from a checkpoint."""
+    keys = {job.key for job in missing}
+    started = [set(members) for members in unfinished(store).values()]
+    wanted = keys.union(*(members for members in started if members & keys))
+    return [job for job in jobs(profile) if job.key in wanted]
 
 
 def _ensembles(listed: list[grid.Job]) -> list[grid.Job]:
@@ -232,33 +242,48 @@ def _refuse_long(name: str, missing: list[grid.Job]) -> None:
         raise ValueError(f"profile: {given}; allowed is {takes}")
 
 
-def check(name: str, store: Store) -> str:
-    """Train one pretrained and one finetuned model of a published profile anew and compare.
+def check(name: str) -> str:
+    """Train one pretrained and one finetuned model of a published profile anew, in a new store, and compare.
 
-    The smallest size, the first seed, the goal of 4 outcomes. Each number must be within three standard
-    deviations between seeds of what is published (another processor sums in another order, and training
-    amplifies that to about a change of seed). Returns a line a number; RuntimeError if one is off.
+    Of what is published the smallest size, the first seed and arm, the goal of 4 outcomes. Each number must
+    be within three standard deviations between seeds of what is published (another processor sums in another
+    order, and training amplifies that to about a change of seed). Returns a line a number; RuntimeError if
+    one is off; ValueError if the profile has no such models, or they are not measured.
     """
     found = published(name)
     if found is None:
         raise ValueError(f"profile: given {name!r}, of which nothing is published in {results_root()}")
-    profile = profile_named(name)
-    arm = replace(next(a for a in profile.arms.values() if a.stage == "finetuned"), n_good=(4,))
-    part = replace(profile, sizes=profile.sizes[:1], seeds=profile.seeds[:1], arms={"sampled": arm})
+    part, arm = _checked_part(name, found)
     with tempfile.TemporaryDirectory() as folder:
         own = Store(folder)
         run(part, own)
-        lines, far = compare(collect(part, own), found)
+        lines, far = compare(collect(part, own), found, arm)
     if far:
         raise RuntimeError("retrained models differ from the published ones: " + "; ".join(far))
     return "\n".join(lines)
 
 
-def compare(retrained: Study, found: Study) -> tuple[list[str], list[str]]:
-    """(a line for each number of the retrained models, those that are further than three SDs off)."""
+def _checked_part(name: str, found: Study) -> tuple[Profile, str]:
+    """The part of a profile that `check` trains, and its arm."""
+    profile = profile_named(name)
+    tuned = found.models[(found.models["stage"] == "finetuned") & (found.models["n_good"] == 4)]
+    if tuned.empty or not profile.measured:
+        given = f"given {name!r}, whose models are not measured on a goal of 4 outcomes"
+        raise ValueError(f"profile: {given}; allowed is one whose models are")
+    first = tuned.sort_values(["n_parameters", "seed"], kind="stable").iloc[0]
+    arm, size, seed = first[["arm", "size", "seed"]]
+    only = {arm: replace(profile.arms[arm], n_good=(4,))}
+    return replace(profile, sizes=(size,), seeds=(seed,), arms=only), arm
+
+
+def compare(retrained: Study, found: Study, arm: str = "sampled") -> tuple[list[str], list[str]]:
+    """(a line for each number of the retrained models, those that are further than three SDs off).
+
+    arm: of the finetuned ones.
+    """
     lines, far = [], []
-    for stage, quantity, values in _numbers(retrained):
-        every = next(v for s, q, v in _numbers(found) if (s, q) == (stage, quantity))
+    for stage, quantity, values in _numbers(retrained, arm):
+        every = next(v for s, q, v in _numbers(found, arm) if (s, q) == (stage, quantity))
         same = every.loc[[index for index in every.index if index[1:] == values.index[0][1:]]]
         now, before, spread = values.iloc[0], every.loc[values.index[0]], same.std(ddof=1)
         allowed = _CHECK_DEVIATIONS * spread
@@ -269,9 +294,9 @@ def compare(retrained: Study, found: Study) -> tuple[list[str], list[str]]:
     return lines, far
 
 
-def _numbers(found: Study) -> list[tuple[str, str, pd.Series]]:
+def _numbers(found: Study, arm: str) -> list[tuple[str, str, pd.Series]]:
     """Numbers that describe a model: (stage, quantity, series over (seed, size, n_good))."""
     index = ["seed", "size", "n_good"]
     loss = found.ended(found.pretrained(), "test_loss").set_index(index)["test_loss"]
-    summary = found.summary().set_index(index)
+    summary = found.summary(arm).set_index(index)
     return [("pretrained", "test_loss", loss)] + [("finetuned", q, summary[q]) for q in ("s", "op", "imp")]

@@ -3,16 +3,30 @@
 A profile names sizes, seeds, arms and settings. Each of its models is a run, and so is each measurement.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from ..information import check_seed, shown
-from ..recurrence import Recurrence
+import numpy as np
+
+from ..information import check_choice, check_flag, check_integer, is_listed, shown
+from ..recurrence import POST, Recurrence
 from .results import GOALS
 from .runs import Generator, Measure, Pretrain, Reinforce, Run, Untrained
 
+_CONTEXT = 20  # tokens of the histories that models act on and are measured on
 SIZES = {"18k": (32, 2), "53k": (56, 2), "144k": (76, 3), "402k": (128, 3)}  # name: (width, layers)
+
+
+def _check_each(name: str, given: Iterable, allowed: Iterable) -> None:
+    """ValueError unless several are given, or none, and each is allowed."""
+    for each in given if is_listed(given) else [given]:
+        if each not in list(allowed) or not is_listed(given):
+            raise ValueError(f"{name}: given {shown(each)}, allowed are {', '.join(map(str, allowed))}")
+
+
+def _seeds(given: Iterable) -> tuple[int, ...]:
+    return tuple(check_integer("seed", s, 0) for s in (given if is_listed(given) else [given]))
 
 
 @dataclass(frozen=True)
@@ -22,15 +36,24 @@ class Arm:
     stage: "finetuned" (each goal of `n_good`, from the profile's pretrained models) or "pretrained";
     settings: of training.Reinforcement or training.Pretraining; context: tokens read; pretraining: settings
     of a pretrained model of the arm's own, {} for the profile's; sizes, seeds: () for all of the profile's.
+    ValueError for what no arm can be, or what it would ignore.
     """
 
     stage: str = "finetuned"
     settings: dict = field(default_factory=dict)
     sizes: tuple[str, ...] = ()
     n_good: tuple[int, ...] = tuple(GOALS)
-    context: int = 20
+    context: int = _CONTEXT
     pretraining: dict = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        check_choice("stage", self.stage, ("finetuned", "pretrained"))
+        _check_each("n_good", self.n_good, GOALS)
+        _check_each("sizes", self.sizes, SIZES)
+        object.__setattr__(self, "seeds", _seeds(self.seeds))
+        if self.stage == "finetuned" and self.context != _CONTEXT:
+            raise ValueError(f"context: given {shown(self.context)}, allowed of what acts is {_CONTEXT}")
 
 
 SAMPLED = Arm()  # the reproduction: successes among sampled actions
@@ -77,7 +100,7 @@ class Profile:
     repeats, set_size: the post's sampled procedure, 10 sets of 200; publish_weights: whether weights are
     published: of all pretrained models, so that more can be trained from them, and of all of the first seed;
     weight_sizes: of these sizes only, () for all of the profile's; world: settings of Recurrence that differ
-    from the post's.
+    from the post's. ValueError for what no profile can be; what settings can be, `models` says.
     """
 
     sizes: tuple[str, ...]
@@ -93,6 +116,18 @@ class Profile:
     publish_weights: bool = False
     weight_sizes: tuple[str, ...] = ()
     world: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        _check_each("sizes", self.sizes, SIZES)
+        _check_each("weight_sizes", self.weight_sizes, SIZES)
+        object.__setattr__(self, "seeds", _seeds(self.seeds))
+        for name, least in (("n_histories", 2), ("repeats", 1), ("set_size", 1)):
+            object.__setattr__(self, name, check_integer(name, getattr(self, name), least))
+        for name in ("measured", "publish_weights"):
+            check_flag(name, getattr(self, name))
+        others = [arm.context for arm in self.arms.values() if arm.context != _CONTEXT]
+        if self.measured and others:
+            raise ValueError(f"context: given {others[0]}, allowed of what is measured is {_CONTEXT}")
 
     def part(self, *, sizes: Sequence = (), seeds: Sequence = (), arms: Sequence = ()) -> "Profile":
         """The same profile with only some of its sizes, seeds and arms; () keeps all."""
@@ -338,12 +373,15 @@ class Model:
 
 
 def models(profile: Profile) -> list[Model]:
-    """Every model of a profile, the generator first; each after the one it starts from."""
-    world = Recurrence(**profile.world)
+    """Every model of a profile, the generator first; each after the one it starts from.
+
+    ValueError: no model can have these settings, or live in this world.
+    """
+    world = _world(profile)
     listed = [Model("generator", "", Generator(world))] if profile.measured else []
     for size in profile.sizes:
         for seed in profile.seeds:
-            base = _pretrain(profile, size, check_seed(seed), world)
+            base = _pretrain(profile, size, seed, world)
             untrained = Untrained(size, seed, *SIZES[size], world=world)
             listed += [Model("untrained", "", untrained)] if profile.measured else []
             listed.append(Model("pretrained", "", base))
@@ -351,6 +389,19 @@ def models(profile: Profile) -> list[Model]:
                 if (not arm.sizes or size in arm.sizes) and (not arm.seeds or seed in arm.seeds):
                     listed += _of_arm(profile, name, arm, base)
     return listed
+
+
+def _world(profile: Profile) -> Recurrence:
+    """The world of a profile; ValueError unless its goals are there, and whoever acts sees enough of it."""
+    _check_each("world", list(profile.world), [*POST.settings, "sinks"])
+    world, acted = Recurrence(**profile.world), any(arm.stage == "finetuned" for arm in profile.arms.values())
+    if world.alphabet != POST.alphabet:
+        raise ValueError(f"alphabet: given {world.alphabet}, allowed is {POST.alphabet}, that of the goals")
+    # a measured history has all tokens of a window; one that is acted on lacks the token that is played
+    most = _CONTEXT + (not profile.measured)
+    if world.window > most and (profile.measured or acted):
+        raise ValueError(f"window: given {world.window}, allowed is an integer in 2..{most}")
+    return world
 
 
 def measurement(profile: Profile, model: Model) -> Measure:
@@ -387,7 +438,10 @@ def _settings(kind: str, *given: dict) -> Any:
     merged: dict = {}
     for settings in given:
         merged |= settings
-    return getattr(training, kind)(**merged)
+    of_kind = getattr(training, kind)
+    _check_each("settings", list(merged), [each.name for each in fields(of_kind)])
+    # a key holds Python's own numbers only
+    return of_kind(**{n: v.item() if isinstance(v, np.generic) else v for n, v in merged.items()})
 
 
 def _of_size(profile: Profile, size: str, stage: int) -> dict:

@@ -25,10 +25,13 @@ def collect(profile: Profile, store: Store, known: Study | None = None, part: Pr
     A model's number is its place in the profile, so that pieces that are finished at different times and
     places fit together.
     """
-    parts, wanted = [], {model.run.key for model in models(part or profile)}
+    parts, wanted, files = [], {model.run.key for model in models(part or profile)}, {}
     for number, model in enumerate(models(profile)):
-        found = _from_store(profile, model, store) if model.run.key in wanted else None
-        if found := found or _from_published(profile, model, known):
+        own = _from_store(profile, model, store) if model.run.key in wanted else None
+        if found := own or _from_published(profile, model, known):
+            # of the training that the tables are of
+            if file := _weights_file(model, store) if own else _published_file(model, known):
+                files[number] = file
             numbered = {n: table.assign(model=number) for n, table in found.items() if n != "runs"}
             parts.append(numbered | {"runs": found["runs"]})
     if not parts:
@@ -40,7 +43,7 @@ def collect(profile: Profile, store: Store, known: Study | None = None, part: Pr
     tables["runs"] = tables["runs"].drop_duplicates("key", ignore_index=True)
     manifest = {"profile": _plain(profile), "goals": {str(k): g for k, g in GOALS.items()}}
     manifest |= {"models_in_profile": len(models(profile))} | _made_by(tables["runs"])
-    return Study(**tables, manifest=manifest, weight_files=_weight_files(profile, store, known))
+    return Study(**tables, manifest=manifest, weight_files=files)
 
 
 def _made_by(runs: pd.DataFrame) -> dict:
@@ -49,19 +52,15 @@ def _made_by(runs: pd.DataFrame) -> dict:
     return makers | {"core_seconds": round(float(runs["seconds"].sum()), 1)}
 
 
-def _weight_files(profile: Profile, store: Store, known: Study | None) -> dict[int, Path]:
-    files = {}
-    before = (
-        {}
-        if known is None
-        else {row.run: known.weight_files.get(row.model) for row in known.models.itertuples()}
-    )
-    for number, model in enumerate(models(profile)):
-        if model.run.trains and model.run.spec in store:
-            files[number] = store.weights_file(model.run.spec)
-        elif file := before.get(model.run.key):
-            files[number] = file
-    return files
+def _weights_file(model: Model, store: Store) -> Path | None:
+    return store.weights_file(model.run.spec) if model.run.trains else None
+
+
+def _published_file(model: Model, known: Study | None) -> Path | None:
+    if known is None:
+        return None
+    numbers = known.models.loc[known.models["run"] == model.run.key, "model"]
+    return known.weight_files.get(numbers.iloc[0]) if len(numbers) else None
 
 
 def _from_store(profile: Profile, model: Model, store: Store) -> dict | None:
@@ -118,7 +117,7 @@ def _model_row(profile: Profile, model: Model) -> dict:
 
 def _plain(profile: Profile) -> dict:
     """A profile as manifests have it: `publish_weights` is "weights", and the post's world is not named."""
-    plain = json.loads(json.dumps(asdict(profile)))
+    plain = json.loads(json.dumps(asdict(profile), default=lambda number: number.item()))  # NumPy's
     for arm in plain["arms"].values():  # what arms could not say when others were published
         for later in ("pretraining", "seeds"):
             if not arm[later]:

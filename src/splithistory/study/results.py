@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file
 
-from ..information import imp_min, implied_op
+from ..information import check_integer, imp_min, implied_op, shown
 from ..measure import Futures, SplitHistory
 from ..objectives import (
     CRITERIA,
@@ -102,9 +102,14 @@ class Study:
         """The exact measurement of a model: its table of counts in the world, both halves or one.
 
         temperature, tokens: one of READINGS; tokens "odd" lets it play odd-position tokens only.
+        half: 0 or 1. ValueError: no such reading or half, or the model is not measured.
         """
-        halves = self._counts[model, temperature, tokens]
-        return SplitHistory(halves.sum(0) if half is None else halves[half], self.world.table)
+        if (halves := self._counts.get((model, temperature, tokens))) is None:
+            given, models = shown((model, temperature, tokens)), sorted({int(m) for m, *_ in self._counts})
+            allowed = f"{shown(models)} and {', '.join(map(str, READINGS))}"
+            raise ValueError(f"model, temperature, tokens: given {given}, allowed are {allowed}")
+        counts = halves.sum(0) if half is None else halves[check_integer("half", half, 0, _HALVES - 1)]
+        return SplitHistory(counts, self.world.table)
 
     @property
     def sizes(self) -> list[str]:
@@ -146,8 +151,7 @@ class Study:
 
     def arms(self) -> dict[str, pd.DataFrame]:
         """{arm: its `summary`, at temperature 0} of the ARMS that were trained."""
-        tables = {arm: self.summary(arm) for arm in ARMS}
-        return {arm: table for arm, table in tables.items() if len(table)}
+        return {arm: table for arm in ARMS if len(table := self.summary(arm))}
 
     @property
     def measures(self) -> pd.DataFrame:
@@ -164,8 +168,8 @@ class Study:
         gap = op − implied_op with intervals, implied_op, s_prime and imp_min.
         """
         if (model, temperature) not in self._known:
-            n_good = self.models.set_index("model").loc[model, "n_good"]
             measured = self.measured(model, temperature=temperature)
+            n_good = self.models.set_index("model").loc[model, "n_good"]
             wrong_parity = float(measured.action_probs[: measured.n_outcomes].sum())
             scalars = measured.scalars(GOALS[n_good] if n_good else None)
             first = {"delta": scalars["delta"], "wrong_parity": wrong_parity}
@@ -191,9 +195,9 @@ class Study:
         for row in pd.concat([pretrained, self.finetuned(arm)]).itertuples(index=False):
             measured = self.measured(row.model)
             for n_good in [row.n_good] if row.n_good else GOALS:
-                scalars = {"n_good": n_good, "op": measured.op, "imp": measured.imp}
-                scalars["excess"] = measured.excess(GOALS[n_good])
-                rows.append({**row._asdict(), **scalars, **measured.decomposition(GOALS[n_good])})
+                whole = {"n_good": n_good, "op": measured.op, "imp": measured.imp}
+                parts = {"excess": measured.excess(GOALS[n_good])} | measured.decomposition(GOALS[n_good])
+                rows.append(row._asdict() | whole | parts)
         return pd.DataFrame(rows)
 
     def without_goal(self) -> pd.DataFrame:
@@ -287,8 +291,7 @@ class Study:
             measured = self.measured(row["model"])
             for by in criteria:
                 score = scores(measured, goals, by)
-                found = named(GOALS[row["n_good"]], goals, score)
-                rows.append(row | {"by": by, "score": score} | found)
+                rows.append(row | {"by": by, "score": score} | named(GOALS[row["n_good"]], goals, score))
         return pd.DataFrame(rows)
 
     def guesses_without_list(self, arms=("sampled",), criteria=("op", "imp", "both")) -> pd.DataFrame:
@@ -384,8 +387,10 @@ class Study:
         references["random token"] = tokens.mean(0)
         row = self.models.set_index("model").loc[model]
         same = (self.models["size"] == row["size"]) & (self.models["seed"] == row["seed"])
-        for stage in ("untrained", "pretrained"):
-            found = self.models[same & (self.models["stage"] == stage) & (self.models["arm"] == "")]
+        arm = self.manifest.get("profile", {}).get("arms", {}).get(row["arm"], {})
+        before = row["arm"] if arm.get("pretraining") else ""  # some arms start from a model of their own
+        for stage, of in (("untrained", ""), ("pretrained", before)):
+            found = self.models[same & (self.models["stage"] == stage) & (self.models["arm"] == of)]
             if len(found):
                 references[stage] = self.measured(found["model"].iloc[0]).outcome_probs
         others = {n: Futures([1.0], own.outcome_probs, probs[None]) for n, probs in references.items()}
@@ -439,10 +444,7 @@ class Study:
                 write_table(getattr(self, name), temporary / f"{name}.parquet")
             if len(self.counts):  # a profile may keep the curves only
                 write_table(self.measures, temporary / "measures.parquet")
-            for row in self.models[self.models["model"].isin(weights)].itertuples():
-                if row.model in self.weight_files:
-                    (temporary / "weights").mkdir(exist_ok=True)
-                    shutil.copy(
-                        self.weight_files[row.model], temporary / "weights" / f"{row.run}.safetensors"
-                    )
+            for row in self.models[self.models["model"].isin({*weights} & {*self.weight_files})].itertuples():
+                (place := temporary / "weights").mkdir(exist_ok=True)
+                shutil.copy(self.weight_files[row.model], place / f"{row.run}.safetensors")
             write_manifest(temporary, {**self.manifest, "command": command})

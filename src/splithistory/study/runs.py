@@ -6,8 +6,10 @@ does not name has the value it had then: the world is named only where it is not
 where models are trained or answer, so that tables can be read without it.
 """
 
+import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -19,13 +21,14 @@ import pandas as pd
 from ..recurrence import POST, Recurrence
 from .grid import Report
 from .measuring import generator_policies, measure_tables, odd_only, policies_of, self_evaluation_tables
-from .store import Checkpoints, Store, key, provenance
+from .store import Checkpoints, Store, key, provenance, write_whole
 
 if TYPE_CHECKING:
     from ..training import Pretraining, Reinforcement
     from ..transformer import Architecture
 
 VERSION = 3  # of training; raise it when a change of code makes other weights from the same specification
+_MEMBERS = "members.json"  # beside checkpoints of an ensemble: the keys of its runs
 _FIXED_BYTES = 60_000  # of tables and manifest
 Results = list[dict[str, Any]]  # of each run: weights {name: array} and tables {name: DataFrame}, as stored
 
@@ -355,13 +358,26 @@ class Worker:
     """
 
     def __init__(self, root: Path, *, checkpoint_every: float = 60.0, device: str = "cpu"):
-        self.root, self.checkpoint_every, self.device = Path(root), checkpoint_every, device
+        self.root, self.checkpoint_every = Path(root), checkpoint_every
+        self.device = (
+            "cpu" if str(device).startswith("cpu:") else device
+        )  # which processor is the system's choice
 
     def __call__(self, runs: Sequence[Run], report: Report) -> None:
         store = Store(self.root)
         with store.alone((run.spec for run in runs), lambda: report(0.0, "another process is at it")):
             if left := [run for run in runs if run.spec not in store]:  # the others were done before
-                self._do(left, report, store)
+                self._do(self._whole(store, runs, left), report, store)
+
+    def _whole(self, store: Store, runs: Sequence[Run], left: list[Run]) -> list[Run]:
+        """Those that are left, or all that they trained with, if that was killed while it was saved."""
+        by_key = {run.key: run for run in runs}
+        for folder, members in unfinished(store).items():
+            if {run.key for run in left} <= set(members) <= by_key.keys():
+                whole = [by_key[member] for member in members]
+                if self._checkpoints(store, whole).folder == folder:  # and not of another device
+                    return whole
+        return left
 
     def _do(self, runs: Sequence[Run], report: Report, store: Store) -> None:
         import torch
@@ -369,11 +385,15 @@ class Worker:
         torch.set_num_threads(1)
         start = time.perf_counter()
         kept = self._checkpoints(store, runs)
+        if len(runs) > 1:
+            kept.folder.mkdir(parents=True, exist_ok=True)
+            write_whole(kept.folder / _MEMBERS, json.dumps([run.key for run in runs]).encode())
         keep = _Keep(kept)
         results = type(runs[0]).do(runs, Place(store, self.device, report, keep))
         seconds, made = (keep.seconds + time.perf_counter() - start) / len(runs), self._made()
         for run, result in zip(runs, results, strict=True):
-            store.save(run.spec, **result, seconds=round(seconds, 2), made=made)
+            if run.spec not in store:
+                store.save(run.spec, **result, seconds=round(seconds, 2), made=made)
         kept.clear()
 
     def _checkpoints(self, store: Store, runs: Sequence[Run]) -> Checkpoints:
@@ -391,6 +411,15 @@ class Worker:
         import torch
 
         return torch.cuda.get_device_name(self.device)
+
+
+def unfinished(store: Store) -> dict[Path, list[str]]:
+    """Ensembles that a store has checkpoints of: {folder: keys of the runs that train together}."""
+    found = {}
+    for file in store.root.glob(f"*.unfinished/{_MEMBERS}"):
+        with suppress(FileNotFoundError):  # somebody has finished it
+            found[file.parent] = json.loads(file.read_text("utf8"))
+    return found
 
 
 class _Keep:

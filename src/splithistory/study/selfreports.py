@@ -4,15 +4,19 @@ Tables of models in, tables out; information in nats. Post, section on self-eval
 is its measurement with its own prediction of the next token in the world's place (`Study.self_evaluated`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from ..measure import Futures, SplitHistory
 from ..statistics import Interval, by_seed, paired_by_seed, t_interval
-from ..transformer import Architecture, as_policy
+from ..transformer import Architecture, action_logits, choose
 from ..trends import levels
+from .measuring import odd_only
 from .profiles import SIZES
 from .results import GOALS, Study
 
@@ -54,19 +58,38 @@ def foretold(study: Study, rows: pd.DataFrame, sets: Sequence, readers: Mapping[
 
     Of the rows whose weights are at hand, on each of the sets of histories: a row a model, set and reader.
     Columns of rows, then set, reader, told_op and told_imp (nats): the model's own actions, at temperature
-    0, with the reader's answers (`shortcuts.answers`) in the world's place.
+    0, of those that it may play, with the reader's answers (`shortcuts.answers`) in the world's place.
     """
     found = []
     answers = [{name: reader(histories) for name, reader in readers.items()} for histories in sets]
     for row in rows[rows["model"].isin(study.weight_files)].to_dict("records"):
-        weights = {name: value[None] for name, value in study.weights(row["model"]).items()}
-        policy = as_policy(weights, Architecture(*SIZES[row["size"]]))
+        answer = _answering(study, row)
         for number, histories in enumerate(sets):
-            played = np.eye(study.world.n_tokens)[policy(histories)]
+            played = np.eye(study.world.n_tokens)[choose(answer(histories), 0.0)]
             for name, table in answers[number].items():
                 said = SplitHistory(played, table)
                 found.append(row | {"set": number, "reader": name, "told_op": said.op, "told_imp": said.imp})
     return pd.DataFrame(found, columns=[*rows, "set", "reader", "told_op", "told_imp"])
+
+
+def _answering(study: Study, row: Mapping[Hashable, Any]) -> Callable:
+    """A model as the policy that it was trained and measured as: histories (N, T) -> logits (N, V)."""
+    weights = {name: torch.from_numpy(value[None]) for name, value in study.weights(row["model"]).items()}
+    architecture = Architecture(*SIZES[row["size"]])
+
+    def answer(histories):
+        return action_logits(weights, architecture, histories)[0]
+
+    return odd_only(answer, study.world) if _plays_odd_only(study, row) else answer
+
+
+def _plays_odd_only(study: Study, row: Mapping[Hashable, Any]) -> bool:
+    """Whether a model may play odd tokens only, by what its profile says of its training."""
+    profile = study.manifest.get("profile", {})
+    arm = profile.get("arms", {}).get(row["arm"], {}).get("settings", {})
+    _, of_size = profile.get("by_size", {}).get(row["size"], ({}, {}))
+    given = ChainMap(arm, of_size, profile.get("reinforcement", {}))
+    return row["stage"] == "finetuned" and bool(given.get("odd_only", False))
 
 
 def spread(expected: np.ndarray) -> float:

@@ -7,8 +7,10 @@ checkpoints beside its place. Floor 1: no torch.
 """
 
 import errno
+import glob
 import hashlib
 import json
+import math
 import os
 import platform
 import shutil
@@ -287,9 +289,32 @@ def replace_folder(new: Path, place: Path) -> None:
 
 def recover(place: Path) -> None:
     """Put back what was in a place, if a process died between taking it away and putting in the new one."""
-    for old in sorted(place.parent.glob(f".{place.name}{_OLD}*"), key=os.path.getmtime, reverse=True):
-        if not place.exists():
-            old.rename(place)
+    for old in [] if place.exists() else sorted(_olds(place), key=_age):
+        with _lost_race():
+            if not place.exists():
+                old.rename(place)
+
+
+def _olds(place: Path) -> list[Path]:
+    """What was taken away from a place and is still there."""
+    return list(place.parent.glob(f".{glob.escape(place.name)}{_OLD}*"))
+
+
+def _age(path: Path) -> float:
+    """Seconds since a folder changed; of what another process has just removed, for ever."""
+    with suppress(FileNotFoundError):
+        return time.time() - path.stat().st_mtime
+    return math.inf
+
+
+@contextmanager
+def _lost_race() -> Iterator[None]:
+    """Another process has put something in a place first, or has taken away what was to go there."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def _beside(place: Path) -> Path:
@@ -298,10 +323,10 @@ def _beside(place: Path) -> Path:
 
 def _sweep(place: Path) -> None:
     """Remove what processes that are gone left beside a place; what is young may be another machine's."""
-    olds = list(place.parent.glob(f".{place.name}{_OLD}*"))
+    olds = _olds(place)
     for old in olds if place.exists() else ():  # nobody will put those back
         shutil.rmtree(old, ignore_errors=True)
-    for left in place.parent.glob(f".{place.name}.[0-9]*.*"):
+    for left in place.parent.glob(f".{glob.escape(place.name)}.[0-9]*.*"):
         with suppress(OSError, ValueError):
             if time.time() - left.stat().st_mtime > _STALE and not _alive(int(left.name.split(".")[-2])):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..detection import SCORES, by_class, detected, diluted, suspicions
+from ..information import check_choice
 from ..measure import SplitHistory
 from ..policies import acting
 from ..recurrence import Recurrence
@@ -122,8 +123,9 @@ def turned(study: Study, arm: str) -> pd.DataFrame:
     """How far models of an arm with a trigger learned it: a row a model.
 
     seed; triggered: success on the hidden goal on the triggered classes; others: on the declared one on the
-    other classes; imp (nats).
+    other classes; imp (nats). ValueError for an arm without a trigger: it turns on no class of histories.
     """
+    check_choice("arm", arm, [name for name, (_, some, _) in HIDDEN.items() if some])
     secret, classes, _ = HIDDEN[arm]
     on, found = np.isin(np.arange(len(study.world.table)), classes), []
     for row in study.finetuned(arm).itertuples():
