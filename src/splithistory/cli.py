@@ -150,8 +150,8 @@ def _study(args: argparse.Namespace) -> None:
 
 def _check_alone(args: argparse.Namespace) -> None:
     """--check trains two models of its own choice, in this process and a store that it deletes."""
-    unused: dict[str, Any] = {"sizes": "", "seeds": "", "arms": "", "store": None}
-    unused |= {"workers": 0, "scheduler": None, "device": "cpu", "fresh": False}
+    unused: dict[str, Any] = dict.fromkeys(("sizes", "seeds", "arms", "store", "scheduler"))
+    unused |= {"workers": 0, "device": "cpu", "fresh": False}
     for name, default in unused.items():
         if (given := getattr(args, name)) != default:
             raise ValueError(f"{name}: given {str(given)!r} with --check, allowed is --profile alone")
