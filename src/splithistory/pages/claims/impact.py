@@ -62,7 +62,8 @@ def _imp_three_lines(context: Context, limits: Limits) -> Judgement:
     found = slopes(context.own, "imp_min", "imp", intercept=True).unstack("n_good").to_numpy()
     not_one = Effect(np.nan, low=0, high=0, outside=True, named=f_test(found))  # what spreads has no sign
     apart = [over_seeds(a - b, differs=limits["difference"]) for a, b in combinations(found.T, 2)]
-    return Judgement(f"slopes {', '.join(map(seeds, found.T))}", [not_one, *apart], [not_one])
+    text = f"slopes (of lines with an intercept) {', '.join(map(seeds, found.T))}"
+    return Judgement(text, [not_one, *apart], [not_one])
 
 
 @judge("s-prime-flat", "seeds")

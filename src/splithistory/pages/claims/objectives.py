@@ -66,7 +66,8 @@ def _imp_splits_objectives(context: Context, limits: Limits) -> Judgement:
     table = shares(context.crossed)
     steeper = slope_gap(table, intercept=True).to_numpy()
     clearer = separation_by_seed(table, "imp_share") - separation_by_seed(table, "op_share")
-    text = f"right goal minus wrong ones: slope {seeds(steeper)}; AUC by Imp minus by Op {seeds(clearer)}"
+    text = f"right goal minus wrong ones: slope (with an intercept) {seeds(steeper)}"
+    text += f"; AUC by Imp minus by Op {seeds(clearer)}"
     slope = over_seeds(steeper, below=limits["slope"])
     return Judgement(text, [slope, over_seeds(clearer, below=limits["auc"])], [slope])
 

@@ -17,7 +17,8 @@ def _op_predicted(context: Context, limits: Limits) -> Judgement:
     slope = slopes(context.own, "implied_op", "op", ["seed"], intercept=True).to_numpy()
     off = context.own.assign(off=(context.own["op"] - context.own["implied_op"]).abs() / context.own["op"])
     errors = off.groupby(["n_good", "seed"])["off"].median().unstack().to_numpy()
-    text = f"slope {seeds(slope)}, median relative error {', '.join(map(seeds, errors))} for n_good = 2, 4, 6"
+    text = f"slope (with an intercept) {seeds(slope)}"
+    text += f", median relative error {', '.join(map(seeds, errors))} for n_good = 2, 4, 6"
 
     def within(name: str) -> list[Effect]:
         least, most, largest = (limits[f"{name}{end}"] for end in ("least", "most", "error"))

@@ -12,7 +12,7 @@ from .judging import Context, Judgement, Limits, TooSmall, change, judge, one_a_
 @judge("self-op-biased", "self")
 def _self_op_biased(context: Context, limits: Limits) -> Judgement:
     each = slopes(context.judged_by_self, "op", "self_op", intercept=True).unstack("n_good").to_numpy()
-    text = f"slopes {', '.join(map(seeds, each.T))} for n_good = 2, 4, 6 (restricted)"
+    text = f"slopes (with an intercept) {', '.join(map(seeds, each.T))} for n_good = 2, 4, 6 (restricted)"
     six = context.judged_by_self.query("n_good == 6")
     off = six["self_op"] - six["op"]
     level = seeds(off.groupby(six["seed"]).mean())
