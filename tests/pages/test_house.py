@@ -1,6 +1,7 @@
 """The form of the chapters: short cells, more prose than code, no statistics where nobody looks."""
 
 import ast
+import pkgutil
 import re
 import symtable
 from statistics import median
@@ -8,6 +9,7 @@ from statistics import median
 import pytest
 from conftest import ROOT
 
+import splithistory
 from splithistory.pages import chapters
 
 CHAPTERS = chapters.chapters(ROOT)
@@ -112,6 +114,22 @@ def overwritten(notebook) -> set[str]:
     given = tagged(code, {"parameters"})
     later = set().union(*(named(cell.source) for cell in code if cell not in given))
     return later & set().union(*(named(cell.source) for cell in given))
+
+
+def two_targets(text: str) -> set[str]:
+    """Links without a path that are the name of a page and of something in the interface."""
+    public = {module.name for module in pkgutil.iter_modules(splithistory.__path__)} | {*splithistory.__all__}
+    return set(re.findall(r"\]\(([\w-]+)(?:\.md)?\)", text)) & public
+
+
+@pytest.mark.parametrize("page", chapters.pages(ROOT))
+def test_no_link_could_lead_to_the_interface_as_well_as_to_a_page(page):
+    assert two_targets((ROOT / f"{page}.md").read_text("utf8")) == set()
+
+
+def test_a_link_with_two_targets_is_noticed():
+    text = "[a](calibration), [b](calibration.md), [c](../measures/calibration), [d](naming)"
+    assert two_targets(text) == {"calibration"}
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
