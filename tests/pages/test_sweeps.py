@@ -154,18 +154,23 @@ def test_a_table_says_who_made_its_points_and_not_who_collects_them(book, tmp_pa
     assert table("fourth", [3])["revision"] == "fourth"
 
 
+def raising(n, error):
+    """What executes a chapter, but for a point at which it raises an error."""
+    run = sweeps.run
+
+    def failing(chapter, values, root):
+        if values["n"] == n:
+            raise error
+        return run(chapter, values, root)
+
+    return failing
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device", "x"), MemoryError(), ValueError()])
 def test_a_point_that_fails_for_whatever_reason_does_not_stop_the_others(
     error, book, tmp_path, executed, monkeypatch
 ):
-    run = sweeps.run
-
-    def failing(chapter, values, root):
-        if values["n"] == 1:
-            raise error
-        return run(chapter, values, root)
-
-    monkeypatch.setattr(sweeps, "run", failing)
+    monkeypatch.setattr(sweeps, "run", raising(1, error))
     found = sweeps.sweep(sweeps.executions("second", {"n": [1, 2]}, book), tmp_path / "out")
     assert found.values["n"].tolist() == [2]
     assert found.failures["reason"].tolist() == [str(error) or type(error).__name__]
@@ -187,13 +192,7 @@ def test_workers_that_cannot_be_touch_nothing(book, tmp_path):
 
 def test_an_interrupted_sweep_leaves_no_table_and_keeps_what_is_done(book, tmp_path, executed, monkeypatch):
     run = sweeps.run
-
-    def interrupted(chapter, values, root):
-        if values["n"] == 2:
-            raise KeyboardInterrupt
-        return run(chapter, values, root)
-
-    monkeypatch.setattr(sweeps, "run", interrupted)
+    monkeypatch.setattr(sweeps, "run", raising(2, KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         sweeps.sweep(sweeps.executions("second", {"n": [1, 2]}, book), tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["points"]

@@ -81,9 +81,8 @@ def _marks(axes: Axes) -> Iterator[tuple[str, dict[str, Any]]]:
         if artist is axes.patch or artist in axes.spines.values() or not kind:
             continue
         counts[kind] = counts.get(kind, 0) + 1
-        label = " ".join(
-            str(artist.get_label()).replace(":", "").split()
-        )  # `: ` parts a mark from its numbers
+        # on one line, and without the `: ` that parts a mark from its numbers
+        label = " ".join(str(artist.get_label()).replace(":", "").split())
         named = f' "{label}"' if label not in ("", "None") and not label.startswith("_") else ""
         yield f"{kind} {counts[kind]}{named}", coordinates
 

@@ -26,11 +26,13 @@ def collect(profile: Profile, store: Store, known: Study | None = None, part: Pr
     places fit together.
     """
     parts, wanted, files = [], {model.run.key for model in models(part or profile)}, {}
+    before = known.weight_files if known else {}
     for number, model in enumerate(models(profile)):
         own = _from_store(profile, model, store) if model.run.key in wanted else None
         if found := own or _from_published(profile, model, known):
             # of the training that the tables are of
-            if file := _weights_file(model, store) if own else _published_file(model, known):
+            file = _weights_file(model, store) if own else before.get(found["models"]["model"].iloc[0])
+            if file:
                 files[number] = file
             numbered = {n: table.assign(model=number) for n, table in found.items() if n != "runs"}
             parts.append(numbered | {"runs": found["runs"]})
@@ -54,13 +56,6 @@ def _made_by(runs: pd.DataFrame) -> dict:
 
 def _weights_file(model: Model, store: Store) -> Path | None:
     return store.weights_file(model.run.spec) if model.run.trains else None
-
-
-def _published_file(model: Model, known: Study | None) -> Path | None:
-    if known is None:
-        return None
-    numbers = known.models.loc[known.models["run"] == model.run.key, "model"]
-    return known.weight_files.get(numbers.iloc[0]) if len(numbers) else None
 
 
 def _from_store(profile: Profile, model: Model, store: Store) -> dict | None:

@@ -359,9 +359,8 @@ class Worker:
 
     def __init__(self, root: Path, *, checkpoint_every: float = 60.0, device: str = "cpu"):
         self.root, self.checkpoint_every = Path(root), checkpoint_every
-        self.device = (
-            "cpu" if str(device).startswith("cpu:") else device
-        )  # which processor is the system's choice
+        # which of the processors is the system's choice
+        self.device = "cpu" if str(device).startswith("cpu:") else device
 
     def __call__(self, runs: Sequence[Run], report: Report) -> None:
         store = Store(self.root)
