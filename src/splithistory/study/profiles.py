@@ -203,7 +203,7 @@ def _around_faithful() -> dict[str, Arm]:
 
 
 PROFILES["recipe"] = replace(
-    PROFILES["faithful"], seeds=(0, 1, 2), arms=_around_faithful(), publish_weights=False
+    PROFILES["faithful"], seeds=(0, 1, 2), arms=_around_faithful(), weight_sizes=("18k",)
 )
 
 
