@@ -509,7 +509,7 @@ CASES = {
     "not-a-random-walk": {YES: p(), NO: plain(generator=blind())},
     "no-general-op": {YES: plain(kind=WrongStudy), MENDED: p(), NO: plain(policy=by_grade)},
     "utility-by-thresholds": {YES: plain(policy=only(GOALS[4])), MENDED: plain(policy=graded)},
-    "binary-future": {YES: p(), MENDED: p(n_outcomes=3)},
+    "binary-future": {YES: p(n_actions=1), MENDED: p(), NO: p(n_outcomes=3)},
     "differential-minimum": {YES: p(), NO: p(linear=2.0)},
     "diagonal-sum": {YES: p(), NO: p(coupling=0.1)},
     "unlike-aup": {YES: p(), NO: p(moves=False)},

@@ -43,7 +43,8 @@ def _acted_minus_sampled(context: Context, column: str) -> np.ndarray:
 def _self_imp_bias(context: Context, limits: Limits) -> Judgement:
     more = -_acted_minus_sampled(context, "imp_off")
     text = f"signed relative error of self-estimated Imp changes by {seeds(-more)} with the model's own "
-    text += "histories in place of the generator's (below 0: it is reported lower)"
+    text += "histories in place of the generator's (below 0: it is reported lower); whether for the "
+    text += "reason that is named for Op is not tested"
     return Judgement(text, [over_seeds(more, differs=limits["difference"])])
 
 
