@@ -59,9 +59,12 @@ def tiny_profile(steps: int, evaluations: int, **fields) -> Profile:
 LONG = (
     "test_book.py",
     "test_rendered.py",
+    "test_pythons.py",
     "test_runs.py",
-    "test_claims.py",
+    "test_training.py",
     "test_derivations_differential.py",
+    "test_grid.py",
+    "test_claims.py",
     "test_study.py",
 )
 
