@@ -202,6 +202,7 @@ def _around_faithful() -> dict[str, Arm]:
     return arms | {kind: changed(maintenance=kind) for kind in ("acted", "mixed")}
 
 
+# weights of the smallest size only: those of all would take more room than all else that is published
 PROFILES["recipe"] = replace(
     PROFILES["faithful"], seeds=(0, 1, 2), arms=_around_faithful(), weight_sizes=("18k",)
 )
@@ -229,7 +230,6 @@ def _explored() -> dict[str, Arm]:
     return arms | {f"explored {rate:g}": seen(rate, **ends) for rate in (0.03, 0.1, 1.0)}
 
 
-# weights of the smallest size only: those of all would take more room than all else that is published
 PROFILES["explored"] = replace(PROFILES["post"], arms=_explored(), weight_sizes=("18k",))
 # A world in which one token, 15, collapses the future to outcomes 0 and 1, whatever the history. Both are
 # good for n_good = 6, which can be had blindly, one of them for 2 and 4, which cannot. Expected, before
