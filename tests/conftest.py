@@ -94,6 +94,11 @@ def validate(folder: Path, *paths, **environment) -> str:
     return done.stdout + done.stderr
 
 
+# A cell that prints how its kernel is reached.
+REACHED = "import json\nfrom ipykernel.connect import get_connection_info\n"
+REACHED += "print(json.loads(get_connection_info())['transport'])"
+
+
 def cells(chapter: str) -> list[str]:
     """Code of each cell of a chapter of the derivations."""
     notebook = jupytext.read(ROOT / f"book/derivations/{chapter}.md")

@@ -6,9 +6,12 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import nbformat
 import pytest
+from conftest import REACHED
 from nbclient.exceptions import DeadKernelError
 
 from splithistory.pages import kernels
@@ -100,3 +103,17 @@ def test_a_notebook_can_be_executed_from_a_notebook(tmp_path):
 
     asyncio.run(in_jupyter())
     assert cell.outputs[0].data["text/plain"] == "2"
+
+
+@pytest.mark.parametrize(("name", "expected"), [("f", "ipc"), (100 * "f", "tcp")])
+@pytest.mark.skipif(os.name != "posix", reason="sockets have names where there is POSIX")
+def test_kernels_that_start_at_once_contend_for_no_port(name, expected, monkeypatch, tmp_path):
+    """Unless a socket's path would be longer than any may be."""
+    monkeypatch.setattr(kernels, "environment", lambda: dict(os.environ))
+    cell = nbformat.v4.new_code_cell(REACHED)
+    with TemporaryDirectory(prefix=name) as place:
+        monkeypatch.setattr(kernels, "_folder", lambda: SimpleNamespace(name=place))
+        kernels.execute(nbformat.v4.new_notebook(cells=[cell]), tmp_path)
+        left = {path.suffix for path in Path(place).iterdir()}
+    assert cell.outputs[0].text.strip() == expected
+    assert left <= {".json"}  # sockets go with their kernel

@@ -1,10 +1,11 @@
 """The plugin as pytest runs it: planted changes fail and are named, and what is within tolerance passes."""
 
+import os
 import re
 
 import nbformat
 import pytest
-from conftest import validate
+from conftest import REACHED, validate
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from splithistory.pages.plotted import MIME
@@ -83,6 +84,12 @@ def test_notebooks_of_one_kernel_do_not_see_each_other(tmp_path):
         nbformat.write(new_notebook(cells=cells), tmp_path / name / f"{name}.ipynb")
     said = validate(tmp_path, "--nbval-one-kernel", "first/first.ipynb", "second/second.ipynb")
     assert "5 passed" in said, said
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sockets have names where there is POSIX")
+def test_notebooks_that_run_at_once_contend_for_no_port(tmp_path):
+    nbformat.write(new_notebook(cells=[cell(REACHED, text("ipc"))]), tmp_path / "reached.ipynb")
+    assert "1 passed" in validate(tmp_path, "reached.ipynb")
 
 
 def test_it_does_not_stand_beside_what_it_replaces(tmp_path):

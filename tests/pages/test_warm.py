@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
 import pytest
+from conftest import REACHED
 from nbclient.exceptions import DeadKernelError
 
 from splithistory.pages import kernels
@@ -63,6 +64,10 @@ def test_a_figure_that_a_cell_shows_is_its_output(warm, tmp_path):
 def test_variables_of_the_moment_reach_the_kernel(warm, tmp_path, monkeypatch):
     monkeypatch.setenv("SPLITHISTORY_DEVICE", "cpu")
     assert executed("import os; print(os.environ['SPLITHISTORY_DEVICE'])", tmp_path) == "cpu"
+
+
+def test_kernels_forked_at_once_contend_for_no_port(warm, tmp_path):
+    assert executed(REACHED, tmp_path) == "ipc"
 
 
 def test_a_kernels_own_processes_end_with_their_status(warm, tmp_path):

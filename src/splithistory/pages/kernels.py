@@ -29,6 +29,7 @@ _OF_THE_USER = (
 _KEPT = {"PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"}
 _PATHS = ("SPLITHISTORY_STORE", "SPLITHISTORY_RESULTS")  # relative to where the command was given
 
+_LONGEST = 96  # a socket's path has 103 bytes at most, of them "-ipc-5" at the end
 _QUIET = "get_config().Application.log_level = 50\n"  # what a kernel says of itself is not the chapter's
 
 _running: set[asyncio.Task] = set()
@@ -65,6 +66,17 @@ def _settings() -> dict[str, str]:
     command = [sys.executable, "-c", "import matplotlib.font_manager"]
     subprocess.run(command, env=os.environ | places, capture_output=True, check=False)
     return places
+
+
+def reached(name: str) -> dict[str, str]:
+    """How the kernel of this name is reached: settings of a manager of kernels.
+
+    By Unix sockets where there are any. A port that a manager found free is now and then another process's
+    when the kernel comes to take it, a second later.
+    """
+    file = Path(_folder().name) / f"{name}.json"
+    by_socket = os.name == "posix" and len(os.fsencode(file)) < _LONGEST
+    return {"connection_file": str(file)} | ({"transport": "ipc"} if by_socket else {})
 
 
 class _Kernel(AsyncKernelManager):
@@ -132,7 +144,7 @@ async def _execute(
         done()
 
     environ = environment()
-    kernel = _Kernel(connection_file=str(Path(_folder().name) / f"{id(notebook)}.json"))
+    kernel = _Kernel(**reached(str(id(notebook))))
     task = asyncio.current_task()
     assert task is not None
     with _register:

@@ -9,13 +9,17 @@ much. A cell's metadata may say `tolerance: 0.01`, or `tolerance: {absolute: 0.0
 and options of nbval hold as well.
 """
 
+import uuid
 from collections.abc import Iterator
+from functools import partial
+from unittest import mock
 
 import pytest
-from nbval.kernel import RunningKernel
+from nbval.kernel import KernelManager, RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile
 
 from .comparison import Tolerance, differences
+from .kernels import reached
 
 SHOWN = 20  # so many differences of a cell are told
 KERNEL: pytest.StashKey[RunningKernel] = pytest.StashKey()
@@ -72,8 +76,15 @@ class Notebook(IPyNbFile):
             self.setup_sanitize_files()
             self._execute(RENEW.format(folder=str(self.path.parent)))
         else:
-            super().setup()
+            self._start()
             self._execute(PREPARE)
+
+    def _start(self) -> None:
+        if not self.config.option.nbval_current_env:
+            return super().setup()  # who knows what that kernel can be reached by
+        manager = partial(KernelManager, **reached(uuid.uuid4().hex))
+        with mock.patch("nbval.kernel.KernelManager", manager):  # nbval has no setting for it
+            super().setup()
 
     def _execute(self, code: str) -> None:
         message = self.kernel.execute_cell_input(code, allow_stdin=False)
