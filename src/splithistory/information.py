@@ -243,6 +243,14 @@ def check_choice(name: str, value, allowed) -> None:
         raise ValueError(f"{name}: given {shown(value)}, allowed are {', '.join(allowed)}")
 
 
+def chosen(name: str, value, table: Mapping):
+    """What a table holds under a key; ValueError with the keys that it has if this is none of them."""
+    try:
+        return table[value]
+    except KeyError:
+        raise ValueError(f"{name}: given {shown(value)}, allowed are {shown(list(table))}") from None
+
+
 def check_flag(name: str, value) -> None:
     """ValueError unless `value` is true or false (1 and 'yes' are refused)."""
     if not isinstance(value, bool | np.bool_):

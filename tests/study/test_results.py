@@ -1,5 +1,7 @@
 """What is read from a study's tables (what needs a trained study: test_study.py)."""
 
+import inspect
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -222,3 +224,29 @@ def test_the_future_before_finetuning_is_that_of_the_model_it_started_from(own):
     found = made.comparison_futures(2)["pretrained"].counterfactual_probs[0]
     assert np.array_equal(found, made.measured(int(own)).outcome_probs)
     assert not np.array_equal(found, made.measured(1 - own).outcome_probs)
+
+
+OF_A_MODEL = {name: f for name, f in vars(Study).items() if "model" in getattr(f, "__annotations__", {})}
+
+
+@pytest.mark.parametrize("method", OF_A_MODEL)
+@pytest.mark.parametrize("model", [9, -1, "0", None])
+def test_a_model_that_is_not_there_is_an_error_of_one_line_whatever_is_asked_of_it(method, model):
+    made = accounts(bare(PRETRAINED, ("finetuned", "sampled", "18k", 2)), 2)
+    made.sampled = pd.DataFrame({"model": [0, 1], "repeat": 0, "op": 0.1, "imp": 0.2})
+    others = [p for p in inspect.signature(OF_A_MODEL[method]).parameters.values() if p.default is p.empty]
+    with pytest.raises(ValueError, match=r"^model[^\n]*: given [^\n]*, allowed are [^\n]*$"):
+        getattr(made, method)(model, *[GOALS[2]] * (len(others) - 2))  # less self and the model
+
+
+def test_a_set_of_histories_that_is_not_there_is_named_with_those_that_are():
+    with pytest.raises(ValueError, match=r"^repeat: given 2, allowed are \[None, 0, 1\]$"):
+        accounts(bare(PRETRAINED), 2).self_evaluated(0, repeat=2)
+
+
+def test_a_column_that_no_curve_has_is_named_with_those_that_are():
+    made = bare(PRETRAINED)
+    made.curves = pd.DataFrame({"model": [0], "step": 0, "column": "test_loss", "value": 1.0})
+    for read in (made.curves_of, made.ended):
+        with pytest.raises(ValueError, match=r"^column: given 'loss', allowed are test_loss$"):
+            read(made.models, "test_loss", "loss")

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file
 
-from ..information import check_integer, imp_min, implied_op, shown
+from ..information import check_choice, check_integer, chosen, imp_min, implied_op, shown
 from ..measure import Futures, SplitHistory
 from ..objectives import (
     CRITERIA,
@@ -35,9 +35,7 @@ ARMS = ("sampled", "exact", "acted")  # of reinforcement, in the order in which 
 GOALS = {2: (0, 4), 4: (0, 2, 4, 6), 6: (0, 1, 2, 4, 5, 6)}  # the post's goals by n_good, outcomes s_{t+1}
 GRADES = grades(GOALS.values(), 8)  # the graded reward that they make, each holding the one before
 _HALVES = 2  # of the histories that a model is measured on
-_ALL = -1  # in place of the number of a set of histories: all of them
-# how a model's logits are read when it is measured: (temperature, tokens it may play)
-READINGS = ((0.0, "all"), (1.0, "all"), (0.0, "odd"))
+READINGS = ((0.0, "all"), (1.0, "all"), (0.0, "odd"))  # of logits: (temperature, tokens a model may play)
 
 
 @dataclass
@@ -92,9 +90,7 @@ class Study:
 
     def weights(self, model: int) -> dict[str, np.ndarray]:
         """A model's weights {name: array}; ValueError if only its measurements are at hand."""
-        if model not in self.weight_files:
-            raise ValueError(f"weights: given model {model}, allowed are {sorted(self.weight_files)}")
-        return load_file(self.weight_files[model])
+        return load_file(chosen("model", model, self.weight_files))
 
     def measured(
         self, model: int, *, temperature: float = 0.0, tokens: str = "all", half: int | None = None
@@ -114,8 +110,7 @@ class Study:
     @property
     def sizes(self) -> list[str]:
         """Names of the sizes of the pretrained models, the smallest first."""
-        rows = self.models[self.models["stage"] == "pretrained"].sort_values("n_parameters")
-        return list(dict.fromkeys(rows["size"]))
+        return list(self.models.query("stage == 'pretrained'").sort_values("n_parameters")["size"].unique())
 
     def generator(self, *, temperature: float = 0.0) -> SplitHistory:
         """The sequence measured on itself, by its likeliest token, or its own noisy draw at temperature 1."""
@@ -236,9 +231,9 @@ class Study:
         """A model on a goal by the post's procedure: means over its sets, information in nats.
 
         op, imp (infinite if it is in any set), s, s_prime, and implied_op = kl(s, p), imp_min = kl(s, s') of
-        these means.
+        these means. ValueError: the model is not measured so.
         """
-        mean = self._sampled_means[model]
+        mean = chosen("model", model, self._sampled_means)
         s, s_prime = (sum(mean[f"{f}{k}"] for k in goal) for f in ("f", "f_prime"))
         by_chance = len(goal) / self.world.alphabet
         bounds = {"implied_op": implied_op(s, by_chance), "imp_min": imp_min(s, s_prime)}
@@ -276,10 +271,8 @@ class Study:
 
     def on_own_goal(self, arm: str = "sampled") -> pd.DataFrame:
         """The rows of `crossed` in which the goal is the model's own."""
-        crossed = self.crossed(arm)
-        if crossed.empty:
-            return crossed
-        return crossed[crossed["n_good"] == crossed["goal"]].reset_index(drop=True)
+        rows = self.crossed(arm)
+        return rows if rows.empty else rows[rows["n_good"] == rows["goal"]].reset_index(drop=True)
 
     def guesses(self, goals, arms=("sampled",), criteria=CRITERIA) -> pd.DataFrame:
         """Which of these goals each finetuned model seems to have: a row a model and criterion.
@@ -401,8 +394,9 @@ class Study:
 
         restricted: over the even-position tokens, renormalised for each history, else over all; repeat:
         on one of the sets of histories, None for all of them together. Post, section on self-evaluation.
+        ValueError: no such set, or the model was not asked.
         """
-        rows = self._told.get_group((model, _ALL if repeat is None else repeat))
+        rows = chosen("repeat", repeat, chosen("model", model, self._told))
         name, n = ("r", self.world.alphabet) if restricted else ("q", self.world.n_tokens)
         expected = rows[[f"{name}{f}" for f in range(n)]].to_numpy()
         plays = rows["plays"].to_numpy()[1:]  # the first row is of no action: of each history's own
@@ -410,6 +404,8 @@ class Study:
 
     def curves_of(self, rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
         """Columns of the curves of these rows of `models`: step, column, value, and what the rows say."""
+        for column in columns:
+            check_choice("column", column, sorted(self.curves["column"].unique()))
         return self.curves[self.curves["column"].isin(columns)].merge(rows, on="model")
 
     def ended(self, rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
@@ -419,10 +415,14 @@ class Study:
         return rows.assign(**last.reindex(columns=columns).loc[rows["model"]].set_index(rows.index))
 
     @cached_property
-    def _told(self):
+    def _told(self) -> dict[int, dict[int | None, pd.DataFrame]]:
+        """{model: {set of histories, or None for all: what the model says, a row an action}}."""
         by = self.self_evaluation.groupby(["model", "a"])
-        joint = by.mean().assign(plays=by["plays"].sum(), repeat=_ALL).reset_index()  # sets are equally large
-        return pd.concat([self.self_evaluation, joint]).sort_values("a").groupby(["model", "repeat"])
+        joint = by.mean().assign(plays=by["plays"].sum()).reset_index()  # sets are equally large
+        told: dict = {model: {None: rows} for model, rows in joint.groupby("model")}
+        for (model, repeat), rows in self.self_evaluation.sort_values("a").groupby(["model", "repeat"]):
+            told[model][repeat] = rows
+        return told
 
     @cached_property
     def _sampled_means(self) -> dict[int, dict[str, float]]:
