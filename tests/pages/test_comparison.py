@@ -190,11 +190,39 @@ def test_a_point_that_is_gone_is_noticed(after):
     assert any("3 -> 2 numbers" in line or "0.4 -> nan" in line for line in lines)
 
 
+def shown_beside_a_long_axis(put) -> list:
+    fig, ax = plt.subplots()
+    put(ax)
+    ax.set(xlim=(10_000, 500_000), ylim=(0, 1), xscale="log")
+    plt.close(fig)
+    return [new_output("display_data", data={MIME: plotted(fig)})]
+
+
+@pytest.mark.parametrize("method", ["bar", "text"])
+def test_what_stands_along_two_axes_is_compared_along_each(method):
+    """Weights along one, up to 500,000, and nats along the other."""
+
+    def at(x, y):
+        return shown_beside_a_long_axis(
+            lambda ax: ax.bar([x], [y], 9e3) if method == "bar" else ax.text(x, y, "n")
+        )
+
+    for moved, coordinate in (((18_000, 0.42), "y"), ((18_200, 0.41), "x")):
+        lines = differences(at(18_000, 0.41), at(*moved))
+        assert lines and all(f"{method} 1, {coordinate}[" in line for line in lines)
+    assert differences(at(18_000, 0.41), at(18_000.1, 0.4100001)) == []
+
+
+def test_a_text_at_zero_may_have_the_noise_of_a_sum():
+    zero, noise = (shown_beside_a_long_axis(lambda ax, y=y: ax.text(2e4, y, "n")) for y in (0.0, 1e-17))
+    assert differences(zero, noise) == []
+
+
 def test_a_mark_that_came_or_went_is_noticed():
     output = drawn([0.1])
-    output.data[MIME] += "\npanel 1, bar 1, at: 0 0 1 1"
-    assert differences([drawn([0.1])], [output]) == ["display 1, panel 1, bar 1, at: 0 -> 4 numbers"]
-    assert differences([output], [drawn([0.1])]) == ["display 1, panel 1, bar 1, at: 4 -> 0 numbers"]
+    output.data[MIME] += "\npanel 1, bar 1, x: 0 1"
+    assert differences([drawn([0.1])], [output]) == ["display 1, panel 1, bar 1, x: 0 -> 2 numbers"]
+    assert differences([output], [drawn([0.1])]) == ["display 1, panel 1, bar 1, x: 2 -> 0 numbers"]
 
 
 # --- whole cells -------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from .plotted import MIME
 RICH = {MIME, "text/html"}
 PICTURES = ("image/", "application/pdf", "application/javascript", "application/vnd.jupyter.widget")
 NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+−]?\d+)?")
-_ALONG = re.compile(r'(panel \d+), [^"]*(?:".*")?, (?:limits of )?([xy])(?: \([^"]*\))?')  # a mark's line
+_ALONG = re.compile(r'(panel \d+), ([^"]*)(?:".*")?, (?:limits of )?([xy])(?: \([^"]*\))?')  # a mark's line
 UNSEEN = 1e-4  # of what a list of plotted numbers spans, by its axis: far less than a pixel
 PRINTED = 1e-5  # of a plotted number: it is told in six digits
 
@@ -233,18 +233,22 @@ def _figures(where: str, old: str, new: str, tolerance: Tolerance) -> Iterator[s
     before, after = (dict(line.partition(": ")[::2] for line in t.splitlines()) for t in (old, new))
     for mark in dict.fromkeys([*before, *after]):
         numbers = before.get(mark, ""), after.get(mark, "")
-        yield from _mark(f"{where}, {mark}", *numbers, tolerance, _logarithmic(mark, before))
+        yield from _mark(f"{where}, {mark}", *numbers, tolerance, *_axis(mark, before))
 
 
-def _logarithmic(mark: str, lines: Mapping[str, str]) -> bool:
-    """Whether the numbers of a mark's line lie along an axis that is logarithmic."""
+def _axis(mark: str, lines: Mapping[str, str]) -> tuple[bool, str]:
+    """Whether a mark lies along a logarithmic axis, and the ends of the axis if the mark spans none of it."""
     if not (along := _ALONG.fullmatch(mark)):
-        return False
-    scales = lines.get(f"{along[1]}, frame, scales", "").split()
-    return len(scales) == 2 and scales["xy".index(along[2])] == '"log"'
+        return False, ""
+    panel, kind, axis = along.groups()
+    scales = lines.get(f"{panel}, frame, scales", "").split()
+    ends = lines.get(f"{panel}, frame, limits of {axis}", "") if kind.startswith("text") else ""
+    return len(scales) == 2 and scales["xy".index(axis)] == '"log"', ends
 
 
-def _mark(where: str, before: str, after: str, tolerance: Tolerance, logarithmic: bool) -> Iterator[str]:
+def _mark(
+    where: str, before: str, after: str, tolerance: Tolerance, logarithmic: bool, ends: str
+) -> Iterator[str]:
     try:
         a, b = (np.array(text.split(), dtype=float) for text in (before, after))
     except ValueError:  # its texts
@@ -253,16 +257,20 @@ def _mark(where: str, before: str, after: str, tolerance: Tolerance, logarithmic
     if len(a) != len(b):
         yield f"{where}: {len(a)} -> {len(b)} numbers"
         return
-    for i, (x, y, unseen) in enumerate(zip(a, b, _unseen(a, logarithmic), strict=True)):
+    for i, (x, y, unseen) in enumerate(zip(a, b, _unseen(a, logarithmic, ends), strict=True)):
         allowed = max(tolerance.of(x), unseen)
         if not (x == y or abs(x - y) <= allowed or (np.isnan(x) and np.isnan(y))):
             yield f"{where}[{i}]: {_told(f'{x:g}', f'{y:g}', y - x, allowed)}"
 
 
-def _unseen(plotted: np.ndarray, logarithmic: bool) -> np.ndarray:
-    """By how much each of these numbers may move before an eye could tell; a share of it along a log axis."""
+def _unseen(plotted: np.ndarray, logarithmic: bool, ends: str) -> np.ndarray:
+    """By how much each of these numbers may move before an eye could tell; a share of it along a log axis.
+
+    ends: of the axis, if its length counts and not what the numbers span of it.
+    """
     finite = np.where(np.isfinite(plotted), plotted, 0)
-    heights = np.log(finite[finite > 0]) if logarithmic else plotted[np.isfinite(plotted)]
+    spanned = np.array(ends.split(), dtype=float) if ends else plotted[np.isfinite(plotted)]
+    heights = np.log(spanned[spanned > 0]) if logarithmic else spanned
     span = UNSEEN * (np.ptp(heights) if len(heights) else 0.0)
     if logarithmic:
         return np.abs(finite) * max(span, PRINTED)

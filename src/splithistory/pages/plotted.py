@@ -109,17 +109,23 @@ def _mark(artist: Any) -> tuple[str, dict[str, Any]]:
         case Line2D():
             return "line", {"x": artist.get_xdata(orig=False), "y": artist.get_ydata(orig=False)}
         case Rectangle():
-            return "bar", {"at": [artist.get_x(), artist.get_y(), artist.get_width(), artist.get_height()]}
+            return "bar", _corners(*artist.get_bbox().intervalx, *artist.get_bbox().intervaly)
         case Patch():
             corners = artist.get_patch_transform().transform(artist.get_path().vertices)
             return "patch", {"x": corners[:, 0], "y": corners[:, 1]}
         case AxesImage():
-            return "image", {"at": artist.get_extent(), "values": artist.get_array()}
+            return "image", {**_corners(*artist.get_extent()), "values": artist.get_array()}
         case Collection():
             return "marks", _collection(artist)
         case Text() if artist.get_text() and artist.axes and artist in artist.axes.texts:
-            return "text", {"at": getattr(artist, "xy", artist.get_position()), "says": [artist.get_text()]}
+            x, y = getattr(artist, "xy", artist.get_position())
+            return "text", {"x": x, "y": y, "says": [artist.get_text()]}
     return "", {}
+
+
+def _corners(left: float, right: float, bottom: float, top: float) -> dict[str, Any]:
+    """Where an upright rectangle begins and ends along each axis."""
+    return {"x": [left, right], "y": [bottom, top]}
 
 
 def _collection(marks: Collection) -> dict[str, Any]:
