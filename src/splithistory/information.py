@@ -215,6 +215,11 @@ def check_memory(name: str, value, n_bytes: float) -> None:
         raise ValueError(f"{name}: given {shown(value)}, {needs}, allowed here are {most / 2**30:.3g} GiB")
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @cache
 def _memory() -> int:
     """Bytes of memory of this machine; 8 GiB where it does not say."""

@@ -118,7 +118,7 @@ def unlike(monkeypatch):
         return nbformat.v4.new_notebook()
 
     monkeypatch.setattr(book, "run", run)
-    monkeypatch.setattr(book, "_cores", lambda: 2)
+    monkeypatch.setattr(book, "cores", lambda: 2)
     return begun
 
 

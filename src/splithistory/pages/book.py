@@ -17,6 +17,7 @@ import nbformat
 import yaml
 
 from .. import study
+from ..information import cores
 from ..study.store import DEVICE_VARIABLE, STORE_VARIABLE, replace_folder
 from . import kernels, plotted
 from .chapters import (
@@ -135,18 +136,13 @@ def _executed(
     alone, beside = (list(plan)[:trains], list(plan)[trains:])
     yield from map(timed, alone)
     one_thread = environment({"OMP_NUM_THREADS": 1})
-    with one_thread, kernels.forked(), ThreadPoolExecutor(_cores()) as pool:
+    with one_thread, kernels.forked(), ThreadPoolExecutor(cores()) as pool:
         try:
             yield from pool.map(timed, beside)
         except BaseException:  # an interrupt too
             pool.shutdown(wait=False, cancel_futures=True)
             kernels.stop_all()
             raise
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _render(stage: Path) -> Path:

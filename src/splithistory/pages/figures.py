@@ -319,6 +319,8 @@ def keep(fig: plt.Figure, name: str, *, cut_off: bool = False) -> None:
             raise ValueError(f"{name}: panel {number} hides {hidden} points, allowed are those in {limits}")
     shell, shown, about = InteractiveShell.instance(), {}, {}
     if shell.display_formatter is None or shell.display_formatter.formatters["image/png"].enabled:
+        fig.draw_without_rendering()
+        fig.set_layout_engine("none")  # laid out by now, once for both kinds of picture
         shown["image/png"], about["image/png"] = retina_figure(fig, base64=True)
     hand_over(name, fig, shown, about)
     plt.close(fig)

@@ -12,9 +12,11 @@ from typing import Any
 
 from bs4 import BeautifulSoup
 
+from ..information import cores
 from . import previews
 from .figures import POINT
 from .tables import without_empty_headers
+from .warm import CAN_FORK
 
 UNIT = re.compile(r"(?<=\d) (?=%|nats?\b)| (?=± ?\d)|(?<=±) (?=\d)")
 CITING = "book/reference/citing.html"
@@ -26,8 +28,14 @@ SCREEN_SCHEME = 'matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "
 def setup(app) -> dict[str, Any]:
     """Sphinx calls this: pages are finished when all are written."""
     app.connect("builder-inited", _index_words)
+    app.connect("env-updated", _write_side_by_side)
     app.connect("build-finished", _finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _write_side_by_side(app, _) -> None:
+    """Pages are written by as many processes as there are cores; reading them, extensions object to."""
+    app.parallel = cores() if CAN_FORK else 1
 
 
 def _index_words(app) -> None:
@@ -51,22 +59,37 @@ def _finish(app, error) -> None:
     if error is None and app.builder.format == "html":
         # as Sphinx dates pages: by SOURCE_DATE_EPOCH where it is set
         edition = f"Version {version('splithistory')}, built on {format_date('%d %B %Y', language='en')}."
-        mend(Path(app.outdir), title=app.config.project, site=app.config.html_baseurl, edition=edition)
+        mend(
+            Path(app.outdir),
+            title=app.config.project,
+            site=app.config.html_baseurl,
+            edition=edition,
+            processes=app.parallel,
+        )
 
 
-def mend(html: Path, *, title: str, site: str = "", edition: str = "") -> None:
+def mend(html: Path, *, title: str, site: str = "", edition: str = "", processes: int = 1) -> None:
     """Finish every page in a folder of rendered ones.
 
     title: of the book. site: the address that it is published at, for links that must be whole.
-    edition: a sentence that names it, at the foot of each page.
+    edition: a sentence that names it, at the foot of each page. processes: that are forked for it.
     """
+    from sphinx.util.parallel import ParallelTasks, SerialTasks, make_chunks
+
     paths = [path for path in sorted(html.rglob("*.html")) if "_static" not in path.parts]
     pages = {p.relative_to(html).as_posix(): BeautifulSoup(p.read_text("utf8"), "html.parser") for p in paths}
     (html / "_static/previews.data.js").write_text(previews.script(pages, GLOSSARY), "utf8")
-    for page, soup in pages.items():
-        citing = posixpath.relpath(CITING, posixpath.dirname(page) or ".") if CITING in pages else ""
-        _foot(soup, citing, edition)
-        (html / page).write_text(mended(soup, page, html, title=title, site=site), "utf8")
+
+    def write(some: list[str]) -> None:
+        for page in some:
+            citing = posixpath.relpath(CITING, posixpath.dirname(page) or ".") if CITING in pages else ""
+            _foot(pages[page], citing, edition)
+            (html / page).write_text(mended(pages[page], page, html, title=title, site=site), "utf8")
+
+    tasks = ParallelTasks(processes) if processes > 1 else SerialTasks()
+    for some in make_chunks(list(pages), processes):
+        tasks.add_task(write, some)
+    tasks.join()
     search = html / "_static/searchtools.js"
     if search.is_file():  # what it shows of a page: words, too
         text = search.read_text("utf8")

@@ -6,7 +6,6 @@ everywhere). Jobs that share a GPU run in threads of this process: kernels of tw
 """
 
 import asyncio
-import os
 import signal
 import threading
 from collections import defaultdict
@@ -20,7 +19,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..information import check_integer, check_memory, shown
+from ..information import check_integer, check_memory, cores, shown
 
 _GIVEN_UP: set[str] = set()  # topics of grids that ended early: their jobs in threads of this process stop
 _PACKAGE = __package__.split(".")[0]
@@ -67,8 +66,7 @@ Report = Callable[[float, str], None]  # (share of the job done, a short text su
 
 def default_workers() -> int:
     """One worker a CPU core that this process may use; 0, in this process, if there is only one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores if cores > 1 else 0
+    return n if (n := cores()) > 1 else 0
 
 
 def run(

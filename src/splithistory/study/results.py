@@ -416,7 +416,7 @@ class Study:
 
     @cached_property
     def _told(self) -> dict[int, dict[int | None, pd.DataFrame]]:
-        """{model: {set of histories, or None for all: what the model says, a row an action}}."""
+        """What each model says, a row an action, by model and then set of histories, None for all of them."""
         by = self.self_evaluation.groupby(["model", "a"])
         joint = by.mean().assign(plays=by["plays"].sum()).reset_index()  # sets are equally large
         told: dict = {model: {None: rows} for model, rows in joint.groupby("model")}
