@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splithistory import Recurrence, SplitHistory, information, measure, split_history
+from splithistory import Recurrence, SplitHistory, information, measure, objectives, split_history
 from splithistory.measure import Futures
 
 seeds = st.integers(0, 2**32 - 1)
@@ -274,7 +274,7 @@ def test_implied_op_and_imp_min_are_the_closed_forms_of_the_success_rates():
     measured = split_history(WORLD.histories(500, 20, seed=5), WORLD.next_probs, WORLD)
     s, s_prime = measured.success((0, 4)), measured.counterfactual_success((0, 4))
     assert measured.implied_op((0, 4)) == information.implied_op(s, 0.25)
-    assert measured.imp_min((0, 4)) == information.imp_min(s, s_prime)
+    assert measured.imp_min((0, 4)) == pytest.approx(information.imp_min(s, s_prime), rel=1e-12)
 
 
 @pytest.mark.filterwarnings("ignore:imp. infinite")
@@ -395,7 +395,7 @@ def test_an_interval_of_several_quantities_at_once_is_that_of_each_alone():
 
 def test_a_quantity_that_loses_the_axis_of_resamples_is_refused():
     measured = split_history(HISTORIES, WORLD.next_probs, WORLD)
-    with pytest.raises(ValueError, match=r"quantity: returned shape \(2, 2000\) for 2000 resamples, \(2,\)"):
+    with pytest.raises(ValueError, match=r"quantity: returned shape \(2, 2000\) for 2000 at once and \(2,\)"):
         measured.interval(lambda m: np.array([m.op, m.imp]))
 
 
@@ -480,3 +480,70 @@ def test_where_a_resampled_impact_is_infinite_the_corrected_one_is_that_measured
     measured = SplitHistory([[30, 2], [1, 3]], world)
     assert measured.corrected("imp") == measured.imp and np.isinf(measured.interval("imp")[1])
     assert measured.corrected("op") != measured.op
+
+
+def test_outcomes_are_not_taken_for_resamples_where_the_axis_of_these_is_lost():
+    measured = split_history(HISTORIES, WORLD.next_probs, WORLD)
+    with pytest.raises(ValueError, match=r"quantity: returned shape \(8,\) for 2000 at once"):
+        measured.interval(lambda m: m.outcome_probs[0])
+
+
+def test_a_policy_and_a_world_may_use_their_arrays_again():
+    given = np.random.default_rng(0).integers(0, 9, (200, 1))
+    answer, histories = np.empty((len(given), 3)), given.copy()
+
+    def world(histories, actions):
+        answer[:] = np.eye(3)[(histories[:, 0] + actions) % 3] * 0.7 + 0.1
+        return answer
+
+    def policy(histories):
+        histories %= 3
+        return -histories[:, 0] % 3
+
+    measured = split_history(histories, policy, world)
+    expected = split_history(given, lambda h: -h[:, 0] % 3, lambda h, a: world(h, a).copy())
+    assert np.array_equal(histories, given) and expected.op > 0.1
+    assert (measured.op, measured.imp) == (expected.op, expected.imp)
+
+
+def test_a_world_has_the_same_outcomes_for_every_action():
+    def world(histories, actions):
+        return np.full((len(histories), 2 + actions[0]), 1 / (2 + actions[0]))
+
+    with pytest.raises(ValueError, match=r"world: returned shape \(9, 3\) for action 1, allowed .* same K"):
+        split_history(np.zeros((9, 1)), lambda h: np.arange(len(h)) % 2, world)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**32 - 1))
+def test_many_futures_at_once_are_mixed_and_merged_as_each_by_itself(seed):
+    rng = np.random.default_rng(seed)
+    world, tables = rng.dirichlet(np.ones(4), (3, 2)), rng.integers(1, 9, (5, 3, 2))
+    many, each = Futures.of_tables(tables, world), [SplitHistory(table, world) for table in tables]
+    groups = [(0, 2), (1,), (3,)]
+    for seen in (lambda f: f.mixed(), lambda f: f.merged(groups), lambda f: f.merged(groups).mixed()):
+        for name in ("op", "imp"):
+            assert getattr(seen(many), name) == pytest.approx(
+                [getattr(seen(f), name) for f in each], abs=1e-12
+            )
+    assert np.shape(each[0].interval(lambda f: f.mixed().op)) == (2,)
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1e-3, 1e-12, 1e-17, 1e-40]))
+def test_a_goal_and_its_complement_imply_the_same_however_rare_failure_is(seed, rare):
+    rng = np.random.default_rng(seed)
+    f, d = rng.dirichlet(np.ones(4)), rng.dirichlet(np.ones(4), 2)
+    d[:, 3] = rare
+    d[:, :3] *= (1 - rare) / d[:, :3].sum(-1, keepdims=True)
+    futures, goal, other = Futures([0.4, 0.6], f, d), (0, 1, 2), (3,)
+    assert futures.imp_min(goal) == pytest.approx(futures.imp_min(other), rel=1e-9)
+    assert futures.imp_min(goal) <= futures.imp * (1 + 1e-9)
+    for each in (goal, other):
+        terms = futures.decomposition(each)
+        parts = sum(terms[f"imp_{term}"] for term in ("success_rate", "within_success", "within_failure"))
+        assert parts == pytest.approx(futures.imp, rel=1e-9)
+    found = objectives.cross_evaluate(futures, [goal, other])["imp_min"]
+    assert found == pytest.approx([futures.imp_min(goal)] * 2, rel=1e-9)
+    bounds = objectives.graded_bounds(futures, [1, 1, 1, 0])
+    assert bounds["threshold"] == pytest.approx(bounds["chain"], rel=1e-9)

@@ -104,7 +104,7 @@ class Futures:
 
     def counterfactual_success(self, goal) -> float:
         """s', the mean probability in F' of an outcome in `goal`."""
-        return self._mean(self._success_by_action(goal))
+        return self._mean(self._rates(goal)[1][..., 0])
 
     def implied_op(self, goal) -> float:
         """kl(s, p) in nats, with p the goal's share of the K outcomes (see `information.implied_op`)."""
@@ -117,8 +117,9 @@ class Futures:
 
     def imp_min(self, goal) -> float:
         """kl(s, s'), in nats, the least impact that explains the two success rates (post, Appendix A)."""
-        goal = as_goal(goal, self.n_outcomes)
-        return _scalar(binary_kl(self.success(goal), self.counterfactual_success(goal)))
+        rates, by_action = self._rates(goal)
+        mixed = np.stack([self._mean(by_action[..., i]) for i in (0, 1)], -1)
+        return _scalar(not_negative(rel_entr(rates, mixed).sum(-1)))
 
     def decomposition(self, goal) -> dict[str, float]:
         """The terms of both identities, in nats.
@@ -129,13 +130,13 @@ class Futures:
         preferring some successes, or some failures, over others.
         """
         goal = as_goal(goal, self.n_outcomes)
-        mask, s = goal_mask(goal, self.n_outcomes), np.asarray(self.success(goal))
+        mask, (rates, by_action) = goal_mask(goal, self.n_outcomes), self._rates(goal)
         uniform = np.full(self.n_outcomes, 1 / self.n_outcomes)
         terms = {"op_success_rate": self.implied_op(goal)}
         terms["op_within_success"] = self._each(_within(self.outcome_probs, uniform, mask))
         terms["op_within_failure"] = self._each(_within(self.outcome_probs, uniform, ~mask))
         terms["delta"] = self.delta
-        terms["imp_success_rate"] = self._mean(binary_kl(s[..., None], self._success_by_action(goal)))
+        terms["imp_success_rate"] = self._mean(not_negative(rel_entr(rates[..., None, :], by_action).sum(-1)))
         for name, part in (("success", mask), ("failure", ~mask)):
             within = _within(self.outcome_probs[..., None, :], self.counterfactual_probs, part)
             terms[f"imp_within_{name}"] = self._mean(within)
@@ -154,14 +155,21 @@ class Futures:
         if listed != list(range(self.n_outcomes)):
             allowed = f"a partition of 0..{self.n_outcomes - 1}"
             raise ValueError(f"groups: given {shown(groups)}, allowed is {allowed}")
-        return Futures(self.action_probs, seen(self.outcome_probs), seen(self.counterfactual_probs))
+        return Futures.unvalidated(
+            self.action_probs, *map(seen, (self.outcome_probs, self.counterfactual_probs))
+        )
 
     def mixed(self) -> "Futures":
         """The counterfactual futures mixed before they are compared with F: Op = H(F') − H(F)."""
-        return Futures([1.0], self.outcome_probs, [self.action_probs @ self.counterfactual_probs])
+        mixture = self.action_probs[..., None, :] @ self.counterfactual_probs
+        return Futures.unvalidated(np.ones((*mixture.shape[:-2], 1)), self.outcome_probs, mixture)
 
-    def _success_by_action(self, goal) -> np.ndarray:
-        return self.counterfactual_probs[..., goal_mask(goal, self.n_outcomes)].sum(-1)
+    def _rates(self, goal) -> tuple[np.ndarray, np.ndarray]:
+        # of success and failure (..., 2), in F and by action; 1 − s would lose a failure of 1e-17
+        mask = goal_mask(goal, self.n_outcomes)
+        both = self.outcome_probs, self.counterfactual_probs
+        of_f, by_action = (np.stack([p[..., mask].sum(-1), p[..., ~mask].sum(-1)], -1) for p in both)
+        return of_f, by_action
 
     def _each(self, of_future: np.ndarray) -> float:
         # what follows from F alone is the same for all weights
@@ -293,10 +301,8 @@ class SplitHistory(Measured):
             )
         rng, n = np.random.default_rng(check_seed(seed)), self.n_histories
         chunks = [Futures.unvalidated(*f) for f in resampled(self.counts, self.world, n, _RESAMPLES, rng)]
-        draws, value = [np.asarray(function(chunk)) for chunk in chunks], np.asarray(function(self))
-        if any(d.shape[1:] != value.shape or d.ndim != value.ndim + 1 for d in draws):
-            given = f"{draws[0].shape} for {len(chunks[0].outcome_probs)} resamples, {value.shape} for one"
-            raise ValueError(f"quantity: returned shape {given}, allowed is the same behind a leading axis")
+        value = np.asarray(function(self))
+        draws = [self._many(function(chunk), len(chunk.outcome_probs), value) for chunk in chunks]
         return value[()], np.concatenate(draws)
 
 
@@ -351,7 +357,7 @@ def split_history(
         check_seed(seed)
     histories = _histories(histories)
     n_actions = _n_actions(world, n_actions)
-    probs = _policy_probs(policy(histories), len(histories), n_actions)
+    probs = _policy_probs(policy(histories.copy()), len(histories), n_actions)  # a copy: it may be written to
     classes, table = _tabulate(histories, world, probs.shape[1])
     if method == "sampled":
         return Futures(*sampled(classes, probs, table, condition, seed))
@@ -435,10 +441,10 @@ def _tabulate(histories, world, n_actions: int):
             allowed = f"{len(histories)} integers in 0..{len(table) - 1}"
             raise ValueError(f"world: classes {classes.shape} of {classes.dtype}, allowed are {allowed}")
         return classes, table
-    answers = [to_numpy(world(histories, np.full(len(histories), a)), "world") for a in range(n_actions)]
-    for answer in answers:
-        if answer.ndim != 2 or len(answer) != len(histories):
-            raise ValueError(
-                f"world: returned shape {answer.shape}, allowed is ({len(histories)}, K) probabilities"
-            )
-    return np.arange(len(histories)), as_distribution(np.stack(answers, 1), "world")
+    n, answers = len(histories), []
+    for a in range(n_actions):  # copies, for either side may use its arrays again
+        answers.append(np.array(to_numpy(world(histories.copy(), np.full(n, a)), "world")))
+        if answers[a].ndim != 2 or len(answers[a]) != n or answers[a].shape != answers[0].shape:
+            said = f"world: returned shape {answers[a].shape} for action {a}"
+            raise ValueError(f"{said}, allowed is ({n}, K) probabilities, with the same K for every action")
+    return np.arange(n), as_distribution(np.stack(answers, 1), "world")
