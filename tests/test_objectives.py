@@ -311,3 +311,37 @@ def test_a_goal_is_the_same_however_it_is_spelled(spelled):
     )
     assert policies.steered(WORLD, spelled, 0.5) == policies.steered(WORLD, (0, 1), 0.5)
     assert WORLD.ceilings({"a": spelled}) == WORLD.ceilings({"a": (0, 1)})
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1.0, 1e-3, 1e-6]))
+def test_directedness_does_not_depend_on_how_much_there_is_to_gain(seed, scale):
+    rng = np.random.default_rng(seed)
+    better, counts = rng.uniform(-0.5, 0.5, (3, 2)), rng.integers(1, 9, (3, 2))
+    values = []
+    for each in (better, scale * better):
+        world = np.stack([0.5 + each, 0.5 - each], -1)
+        values.append(maxent_goal_directedness(SplitHistory(counts, world), [(0,)]))
+    assert values[1] == pytest.approx(values[0], abs=1e-6)
+
+
+def test_a_policy_that_always_takes_a_slightly_better_action_is_wholly_directed():
+    world = [[[0.5 + 1e-3, 0.5 - 1e-3], [0.5, 0.5]]]
+    assert maxent_goal_directedness(SplitHistory([[10, 0]], world), [(0,)]) == pytest.approx([np.log(2)])
+
+
+def test_a_goal_that_is_no_candidate_is_not_named_however_few_there_are():
+    for goals, score in (([(0,)], [-np.inf]), ([(0,), (1,), (2,)], [-np.inf, 1.0, -np.inf])):
+        found = named((0,), goals, score)
+        assert not found["right"] and not found["five"]
+        assert found["auc"] == 0 and found["margin"] == -np.inf
+
+
+def test_of_an_infinite_impact_a_goal_explains_all_or_nothing():
+    futures = Futures([1.0], [0.5, 0.5, 0.0], [[0.0, 0.5, 0.5]])
+    assert scores(futures, [(0,), (0, 1), (1,)], "imp").tolist() == [1.0, 0.0, -np.inf]
+
+
+def test_grades_of_one_level_are_no_graded_reward():
+    with pytest.raises(ValueError, match=r"grades: given \[1.0, 1.0\], allowed are two levels"):
+        graded_bounds(Futures([1.0], [0.5, 0.5], [[0.4, 0.6]]), [1, 1])

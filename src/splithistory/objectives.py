@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
-from scipy.special import logsumexp
+from scipy.special import logsumexp, rel_entr
 from scipy.stats import rankdata
 
 from .histograms import CUTS, cut_at, logs
@@ -29,6 +29,7 @@ from .information import (
     goal_mask,
     is_listed,
     kl,
+    not_negative,
     shown,
     tilt,
 )
@@ -36,10 +37,10 @@ from .measure import Futures, SplitHistory
 from .statistics import Table, auc
 
 CRITERIA = ("op", "imp", "both", "success", "likelihood", "ratio")
-_MAX_INVERSE_TEMPERATURE = 1e3  # beyond, the maximum-entropy policy plays the best action only
+_STRONGEST = 1e7  # β times all that there is to gain: beyond it rounding would show
 _ANY = 2**31  # outcomes, where only goals are compared
 _NOTHING = 1e-9  # nats: what rounding leaves of no evidence
-_HALVINGS = 30  # of that range: to 1e-6, and so to 1e-12 what is flat at its maximum
+_HALVINGS = 25  # between β and 2β: to 1e-7, and so to 1e-14 what is flat at its maximum
 
 
 def every_goal(n_outcomes: int) -> list[tuple[int, ...]]:
@@ -55,16 +56,15 @@ def cross_evaluate(futures: Futures, goals) -> dict[str, np.ndarray]:
     and imp_min = kl(s, s'), in nats, the least Op (less δ) and Imp that go with these rates. Post, section
     "Cross-Objective Evaluation".
     """
-    masks = _masks(goals, futures.n_outcomes)
-    s = _rates(masks, futures.outcome_probs)
-    s_prime = _rates(masks, futures.action_probs @ futures.counterfactual_probs)
+    masks, r = _masks(goals, futures.n_outcomes), _reference(futures, None)
+    s, s_prime = (_rates(masks, probs) for probs in (futures.outcome_probs, r))
     p = masks.mean(1)
     return {
         "p": p,
         "s": s,
         "s_prime": s_prime,
         "implied_op": binary_kl(s, p),
-        "imp_min": binary_kl(s, s_prime),
+        "imp_min": _moved(masks, futures.outcome_probs, r),
     }
 
 
@@ -85,6 +85,11 @@ def _rates(masks: np.ndarray, probs: np.ndarray) -> np.ndarray:
     return np.clip(masks @ probs, 0.0, 1.0)  # a sum of all but nothing may be 1 + 1e-16
 
 
+def _moved(masks: np.ndarray, probs: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """kl(P(G), Q(G)) of each goal (G,), in nats: failures are summed, for 1 − s would lose the smallest."""
+    return not_negative(sum(rel_entr(part @ probs, part @ reference) for part in (masks, ~masks)))
+
+
 def grades(goals, n_outcomes: int) -> np.ndarray:
     """The graded reward that goals make together: how many of them an outcome meets, (K,)."""
     return _masks(goals, n_outcomes).sum(0)
@@ -96,12 +101,14 @@ def graded_bounds(futures: Futures, grades) -> dict[str, float]:
     Of Imp, with R the mean of F': tilt, by the mean grade alone; threshold, by the best of the tasks "at
     least this grade", and best, how many outcomes that task has; chain, by the distribution of grades, all
     tasks in a row. Of Op: op_tilt, by the mean grade (less δ), and op_rest, what it leaves of Op.
-    So tilt, threshold <= chain <= Imp and op_tilt + op_rest = Op.
+    So tilt, threshold <= chain <= Imp and op_tilt + op_rest = Op. ValueError: all grades are the same.
     """
-    f, r = futures.outcome_probs, futures.action_probs @ futures.counterfactual_probs
+    f, r = futures.outcome_probs, _reference(futures, None)
     levels, mean = np.unique(grades := as_reals(grades, "grades")), f @ grades
+    if len(levels) < 2:
+        raise ValueError(f"grades: given {shown(grades.tolist())}, allowed are two levels or more")
     tasks, equal = grades >= levels[1:, None], grades == levels[:, None]
-    implied = binary_kl(tasks @ f, tasks @ r)
+    implied = _moved(tasks, f, r)
     of_op = tilt(np.full(len(f), 1 / len(f)), grades, mean)
     return {
         "tilt": tilt(r, grades, mean).kl,
@@ -119,7 +126,8 @@ def scores(measured: SplitHistory, goals, by: str = "op") -> np.ndarray:
     by "op": implied Op, as a share of the Op measured; "imp": Imp_min, as a share of Imp; "both": the sum of
     the two shares. Three baselines: "success": the success rate; "likelihood": `maxent_goal_directedness`;
     "ratio": `least_ratio`. −inf unless a candidate: a goal that succeeds more often than without the policy,
-    s > s' (by "op" and "ratio", which are made from F alone: s > p; by "both": both).
+    s > s' (by "op" and "ratio", which are made from F alone: s > p; by "both": both). Of an infinite Imp a
+    goal explains all (1) if its Imp_min is infinite too, else nothing (0).
     """
     check_choice("by", by, CRITERIA)
     rates = cross_evaluate(measured, goals)
@@ -136,8 +144,10 @@ def scores(measured: SplitHistory, goals, by: str = "op") -> np.ndarray:
 
 
 def _share(implied: np.ndarray, measured: float) -> np.ndarray:
+    if np.isinf(measured):
+        return np.isinf(implied) * 1.0
     # a policy without optimization has no share to explain; the order of the goals stays
-    return implied / (measured if measured > 0 else 1.0)
+    return implied / (measured if measured > _NOTHING else 1.0)
 
 
 def rank_of(goal, goals, score: np.ndarray) -> float:
@@ -178,19 +188,19 @@ def named(goal, goals, score: np.ndarray) -> dict:
 
     guess: the goal with the highest score; rank: `rank_of` the trained one; right, five: whether it comes
     first, and whether among the first five; margin: its score less that of the best other; auc: the share of
-    the other candidates that score lower, ties counting half.
+    the other candidates that score lower, ties counting half. If it is no candidate (−inf), none of these.
     """
     goals = _candidates(goals)
     score, place = _scores(score, len(goals)), _index(goal, goals)
     rank, others = _rank(score, place), np.delete(score, place)
-    others = others[np.isfinite(others)]
+    others, candidate = others[np.isfinite(others)], score[place] > -np.inf
     return {
         "guess": goals[int(score.argmax())],
         "rank": rank,
-        "right": rank == 1,
-        "five": rank <= 5,
-        "margin": float(score[place]) - float(others.max(initial=-np.inf)),
-        "auc": max(0.0, 1 - (rank - 1) / max(1, len(others))),  # 0 if it is no candidate
+        "right": candidate and rank == 1,
+        "five": candidate and rank <= 5,
+        "margin": float(score[place]) - float(others.max(initial=-np.inf)) if candidate else -np.inf,
+        "auc": candidate * (1 - (rank - 1) / max(1, len(others))),
     }
 
 
@@ -235,7 +245,7 @@ def threshold_goal(futures: Futures, reference=None) -> tuple[tuple[int, ...], f
     """
     sets, probs = cuts(futures, reference), (futures.outcome_probs, _reference(futures, reference))
     masks = _masks(sets, futures.n_outcomes)
-    divergence = binary_kl(*(_rates(masks, p) for p in probs))
+    divergence = _moved(masks, *probs)
     best = int(divergence.argmax())
     return sets[best], float(divergence[best])
 
@@ -341,15 +351,21 @@ def maxent_goal_directedness(measured: SplitHistory, goals) -> np.ndarray:
     """
     success = np.moveaxis(measured.world @ _masks(goals, measured.n_outcomes).T, 2, 0)  # (G, M, A)
     shares = measured.counts / measured.counts.sum()
-    classes, earned = shares.sum(1), (success * shares).sum((1, 2))
-    behind = success - success.max(2, keepdims=True)  # of the best action
-    low, high = np.zeros(len(success)), np.full(len(success), _MAX_INVERSE_TEMPERATURE)
-    for _ in range(_HALVINGS):  # what q_β earns grows with β; the supremum is where it earns as much as π
-        beta = (low + high) / 2
+    classes, behind = shares.sum(1), success - success.max(2, keepdims=True)  # of the best action
+    earned, gain = (behind * shares).sum((1, 2)), -behind.min(2) @ classes
+    gain = np.where(gain > 1e-12, gain, np.inf)  # of less, rounding is the better part: β stays 0
+
+    def too_low(beta: np.ndarray) -> np.ndarray:
         weights = np.exp(beta[:, None, None] * behind)
-        too_low = earned > ((weights * success).sum(2) / weights.sum(2)) @ classes
-        low, high = np.where(too_low, beta, low), np.where(too_low, high, beta)
-    expected = low * earned - logsumexp(low[:, None, None] * success, axis=2) @ classes
+        return earned > ((weights * behind).sum(2) / weights.sum(2)) @ classes
+
+    low, high = np.zeros(len(success)), 1 / gain
+    while (short := too_low(high) & (high * gain < _STRONGEST) & (high > 0)).any():
+        low, high = np.where(short, high, low), np.where(short, 2 * high, high)
+    for _ in range(_HALVINGS):  # what q_β earns grows with β; the supremum is where it earns as much as π
+        up = too_low(beta := (low + high) / 2)
+        low, high = np.where(up, beta, low), np.where(up, high, beta)
+    expected = low * earned - logsumexp(low[:, None, None] * behind, axis=2) @ classes
     return np.maximum(0.0, expected + np.log(success.shape[2]))
 
 
