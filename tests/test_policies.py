@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splithistory import Recurrence, SplitHistory, information, policies, split_history
@@ -293,3 +293,26 @@ def test_a_mixture_of_two_worlds_or_of_other_shares_of_classes_is_refused():
     uneven = SplitHistory(one.counts * np.arange(1, 9)[:, None], one.world)
     with pytest.raises(ValueError, match=r"^first, second: measured on other shares of classes, allowed are"):
         policies.mixture(one, uneven, 0.5)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_habits_are_kept_in_any_world_whether_or_not_an_action_decides(seed, decides):
+    """Such as one where success follows the action, or no action succeeds more often than not."""
+    rng = np.random.default_rng(seed)
+    m, a, k = rng.integers(1, 5), rng.integers(1, 5), rng.integers(2, 5)
+    world = np.eye(k)[rng.integers(0, k, (m, a))] if decides else rng.dirichlet(np.ones(k), (m, a))
+    counts = rng.integers(0, 9, (m, a))
+    counts[0, 0] += 1
+    measured = SplitHistory(counts, world)
+    habit = policies.habitual(measured, (0,))
+    assert habit.success((0,)) == pytest.approx(measured.success((0,)), abs=1e-9)
+    assert habit.action_probs == pytest.approx(measured.action_probs, abs=1e-9)
+    assert habit.counts.sum(1) == pytest.approx(counts.sum(1) / counts.sum(), abs=1e-12)
+
+
+def test_the_habit_of_a_policy_that_could_not_succeed_more_often_is_that_policy():
+    best = policies.indifferent(QUIET, GOAL)
+    habit = policies.habitual(best, GOAL)
+    assert habit.success(GOAL) == pytest.approx(best.success(GOAL), abs=1e-9)
+    assert habit.outcome_probs == pytest.approx(best.outcome_probs, abs=1e-9)

@@ -183,20 +183,38 @@ def indifferent(world, goal, actions=None) -> SplitHistory:
 def habitual(measured: SplitHistory, goal, *, rounds: int = 300) -> SplitHistory:
     """As often successful as a measured policy, each action played as often, and otherwise indifferent.
 
-    q(a|m) ∝ w_a ε^[a fails on m], with w and ε fitted by iterative scaling: what is left of a policy when
-    only its success rate, strictly between 0 and 1, and its habits of actions are known.
+    q(a|m) ∝ w_a exp(β P(success|m, a)), of which there is one: what is left of a policy when only its success
+    rate and its habits of actions are known. Where only the best is so successful β grows without an end, and
+    q comes as close as these rounds of Newton's method let it.
     """
-    hit = _success(measured.world, goal) > 0.5
     played = measured.counts / measured.counts.sum()
-    rates, won = played.sum(0), (played * hit).sum()
-    weight, miss = np.ones(len(rates)), 0.1
-    for _ in range(check_integer("rounds", rounds, 1, 10**6)):
-        q = np.where(hit, 1, miss) * weight
-        q *= played.sum(1, keepdims=True) / q.sum(1, keepdims=True)
-        own = (q * hit).sum()
-        miss *= (1 - won) / won * own / (1 - own)
-        weight = weight * rates / np.maximum(q.sum(0), 1e-12)
-    return SplitHistory(q, measured.world)
+    used, classes = played.sum(0) > 0, played.sum(1)
+    success = _success(measured.world, goal)[:, used]
+    habits = np.broadcast_to(np.eye(used.sum()), (*success.shape, used.sum()))
+    known = np.concatenate([habits, success[..., None]], -1)
+    wanted, q = np.einsum("ma,maf->f", played[:, used], known), np.zeros_like(played)
+    q[:, used] = _evenest(known, classes, wanted, check_integer("rounds", rounds, 1, 10**6))
+    return SplitHistory(classes[:, None] * q, measured.world)
+
+
+def _evenest(known: np.ndarray, classes: np.ndarray, wanted: np.ndarray, rounds: int) -> np.ndarray:
+    """q(a|m) (M, A) ∝ exp(λ · known(m, a)), whose means of what is known (M, A, F) are those wanted (F,)."""
+    rates = np.zeros(len(wanted))
+    for _ in range(rounds):
+        q = softmax(known @ rates, axis=1)
+        means = np.einsum("ma,maf->mf", q, known)
+        spread = np.einsum("m,ma,maf,mag->fg", classes, q, known, known, optimize=True)
+        spread -= np.einsum("m,mf,mg->fg", classes, means, means)
+        missing = wanted - classes @ means
+        step = np.linalg.lstsq(spread, missing, rcond=1e-12)[0]  # some directions change nothing
+        for size in 0.5 ** np.arange(40):  # the whole step may be too long where little is spread
+            tried = np.einsum("m,ma,maf->f", classes, softmax(known @ (rates + size * step), axis=1), known)
+            if np.linalg.norm(wanted - tried) < np.linalg.norm(missing):
+                rates = rates + size * step
+                break
+        else:  # what is missing is rounding
+            return q
+    return q
 
 
 def _allowed(actions, n_actions: int) -> np.ndarray:
