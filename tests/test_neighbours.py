@@ -361,3 +361,19 @@ def test_a_small_reward_keeps_its_direction(scale):
     for distance, most in ((starc, 2), (epic, 1)):
         assert distance(world, reward, scale * reward, discount=0.9) == pytest.approx(0, abs=1e-7)
         assert distance(world, -reward, scale * reward, discount=0.9) == pytest.approx(most, abs=1e-12)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1e-2, 1e-4, 1e-6, 0.0]))
+def test_capacity_is_found_where_inputs_are_nearly_alike(seed, apart):
+    """Between the two bounds of Arimoto, of which the upper one holds for any distribution of outputs."""
+    rng = np.random.default_rng(seed)
+    channel = rng.dirichlet(np.ones(3), 4)
+    channel[1] = (1 - apart) * channel[0] + apart * channel[1]
+    found = capacity(channel)
+    assert found == pytest.approx(capacity(np.delete(channel, 1, 0)), abs=2e-6 + apart)
+    assert capacity(channel, tolerance=1e-9) == pytest.approx(found, abs=1.001e-6)
+
+
+def test_capacity_of_an_unused_input_that_is_nearly_as_good_as_a_used_one():
+    assert capacity([[0.76, 0.24], [0.37, 0.63], [0.7599, 0.2401]]) == pytest.approx(0.0796835, abs=1e-6)
