@@ -1,12 +1,14 @@
 """Episodes in simulators: many at once against one by one, seeds, bins, and what to install."""
 
 import sys
+from contextlib import closing
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-from splithistory.simulators import Binned, Simulator, random_actions, seeds
+from splithistory.simulators import Binned, Simulator, _action, random_actions, seeds
 
 
 def length(observation, info):
@@ -67,3 +69,47 @@ def test_without_gymnasium_an_id_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     with pytest.raises(ImportError, match=r'pip install "splithistory\[worlds\]"'):
         Simulator("CartPole-v1", length, 2, 1, None, False).make()
+
+
+class Doors(gym.Env):
+    """A door opens at each step, and the next one is seen; both the action and what is seen have parts."""
+
+    observation_space, action_space = (
+        spaces.Dict(door=spaces.Discrete(4)),
+        spaces.Dict(door=spaces.Discrete(4)),
+    )
+
+    def __init__(self):
+        self.seen = {"door": 0}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.doors, self.steps, self.hits = [*self.np_random.permutation(4).tolist(), 0], 0, 0
+        return self._look(), {}
+
+    def _look(self):
+        self.seen["door"] = self.doors[self.steps]  # the same object each time
+        return self.seen
+
+    def step(self, action):
+        self.hits += action["door"] == self.doors[self.steps]
+        self.steps += 1
+        return self._look(), 0.0, False, self.steps == 4, {"hits": self.hits}
+
+
+@pytest.mark.parametrize("trajectory", [False, True])
+def test_an_agent_and_an_environment_may_use_their_objects_again(trajectory):
+    own = {}
+
+    def reused(seen):
+        own["door"] = seen["door"]
+        return own
+
+    def outcome(seen, info):
+        return len({each["door"] for each in seen}) if trajectory else info["hits"]
+
+    world = Simulator(Doors, outcome, 5, 4, 0, trajectory)
+    with closing(world.make()) as env:
+        episode = world._play(env, 3, lambda seen: _action(reused(seen), env.action_space, "policy"))
+    assert sorted(action["door"] for action in episode.actions) == [0, 1, 2, 3]
+    assert episode.outcome == 4

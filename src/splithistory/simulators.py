@@ -138,26 +138,27 @@ class Simulator:
     def _play(self, env, seed: int, act: Callable) -> Episode:
         """One episode under a seed, up to the horizon; act(observation) -> action."""
         observation, info = env.reset(seed=seed)
-        seen, rewards, ended = [observation], 0.0, False
+        # copies where all are kept: an environment may write the next into the same array
+        seen, rewards, ended = [deepcopy(observation) if self.trajectory else observation], 0.0, False
         actions: list = []
         while len(actions) < self.horizon and not ended:
             actions.append(act(observation))
             observation, reward, terminated, truncated, info = env.step(actions[-1])
-            seen.append(observation)
+            seen.append(deepcopy(observation) if self.trajectory else observation)
             rewards, ended = rewards + float(reward), bool(terminated or truncated)
         end = len(actions), rewards, ended
         return Episode(actions, self._look(seen, info, *end[:2]), end)
 
     def _play_many(self, env, seed: int, actions: Iterator) -> list[int]:
         """As many episodes as the environment has, with the same actions; one that ended is not looked at."""
-        frames, infos = ([first] for first in env.reset(seed=seed))
+        frames, infos = ([deepcopy(first)] for first in env.reset(seed=seed))
         n = env.num_envs
         running, steps, rewards = np.ones(n, dtype=bool), np.zeros(n, dtype=int), np.zeros(n)
         while len(frames) <= self.horizon and running.any():
             action = np.asarray(next(actions))
             batch = np.broadcast_to(action, (n, *action.shape))
             observations, gained, terminated, truncated, info = env.step(batch)
-            frames.append(observations)
+            frames.append(deepcopy(observations))  # each episode is looked at as it ended, after all have
             infos.append(info)
             steps, rewards = steps + running, rewards + np.where(running, gained, 0.0)
             running = running & ~(terminated | truncated)
@@ -196,8 +197,10 @@ def _gymnasium():
 
 def _action(action, space, name: str):
     """An action as its space has it; ValueError if it is none of them."""
-    if space.shape is not None and not isinstance(action, int):
-        array = np.array(to_numpy(action))  # a copy: a policy may use its own again
+    if space.shape is None:
+        action = deepcopy(action)  # a policy may use its own again
+    elif not isinstance(action, int):
+        array = np.array(to_numpy(action))  # a copy, too
         if np.can_cast(array.dtype, space.dtype, "same_kind"):
             array = array.astype(space.dtype)
         action = array if array.ndim or array.dtype.kind == "f" else array.item()
