@@ -250,3 +250,24 @@ def test_a_column_that_no_curve_has_is_named_with_those_that_are():
     for read in (made.curves_of, made.ended):
         with pytest.raises(ValueError, match=r"^column: given 'loss', allowed are test_loss$"):
             read(made.models, "test_loss", "loss")
+
+
+def test_a_goal_of_the_posts_procedure_is_a_goal_and_what_is_told_of_a_model_is_a_copy():
+    made = bare(PRETRAINED)
+    shares = {f"{f}{k}": 1 / 8 for f in ("f", "f_prime") for k in range(8)}
+    made.sampled = pd.DataFrame([{"model": 0, "repeat": 0, "op": 0.1, "imp": 0.2, **shares}])
+    for goal in ((0, 4), [4, 0], (0, 0, 4)):
+        assert made.sampled_measures(0, goal)["s"] == pytest.approx(0.25)
+    for goal in (range(8), (), (99,), "04"):
+        with pytest.raises(ValueError, match=r"^goal: "):
+            made.sampled_measures(0, goal)
+    made.scalars(0)["delta"] = 9.0
+    assert made.scalars(0)["delta"] < 1
+
+
+@pytest.mark.parametrize("read", ["finetuned", "pretrained", "summary", "decompositions", "crossed"])
+def test_an_arm_that_is_mistyped_is_named_with_those_there_are(read):
+    made = bare(PRETRAINED, ("finetuned", "dose", "18k", 2))
+    with pytest.raises(ValueError, match=r"^arm: given 'smapled', allowed are .*dose"):
+        getattr(made, read)("smapled")
+    assert len(made.finetuned("dose")) == 1 and made.finetuned("acted").empty

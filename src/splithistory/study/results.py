@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file
 
-from ..information import check_choice, check_integer, chosen, imp_min, implied_op, shown
+from ..information import as_goal, check_choice, check_integer, chosen, imp_min, implied_op, shown
 from ..measure import Futures, SplitHistory
 from ..objectives import (
     CRITERIA,
@@ -44,16 +44,14 @@ class Study:
 
     models: a row a model, and the generator first (stage: generator, untrained, pretrained or finetuned;
     arm, size, n_parameters, seed, n_good; run: its key in the store, measurement: that of its measurement);
-    curves: model, step, column, value (losses in nats);
-    counts: model, half, temperature, tokens, m, a, count;
+    curves: model, step, column, value (losses: nats); counts: model, half, temperature, tokens, m, a, count;
     sampled: model, repeat, op, imp and outcome shares by the post's procedure, in nats;
     self_evaluation: model, repeat, a, plays and the model's own mean prediction of the next token after
     action a (columns q0..q15 over all tokens, r0..r7 restricted to even ones and renormalised); a = −1: after
     the action it chose;
     calibration: model, repeat, after (its own or the generator's action), bin of confidence, weight,
     confidence, accuracy, cross_entropy (nats) of the restricted predictions;
-    runs: key, kind, seconds, revision, machine and versions of each run;
-    manifest: how it was made.
+    runs: key, kind, seconds, revision, machine and versions of each run; manifest: how it was made.
     """
 
     models: pd.DataFrame
@@ -123,11 +121,13 @@ class Study:
         return self.published and min(self.finetuned()["seed"].nunique(), len(self.sizes)) >= 3
 
     def finetuned(self, arm: str = "sampled") -> pd.DataFrame:
-        """The rows of `models` that an arm of reinforcement trained."""
+        """The rows of `models` that an arm of reinforcement trained; ValueError if there is no such arm."""
+        check_choice("arm", arm, sorted({*ARMS, *self.models["arm"]}))
         return self.models[(self.models["stage"] == "finetuned") & (self.models["arm"] == arm)]
 
     def pretrained(self, arm: str = "") -> pd.DataFrame:
         """The rows of `models` that were pretrained: those that finetuning starts from, or an ablation."""
+        check_choice("arm", arm, sorted({"", *self.models["arm"]}))
         return self.models[(self.models["stage"] == "pretrained") & (self.models["arm"] == arm)]
 
     def summary(self, arm: str = "sampled", *, temperature: float = 0.0) -> pd.DataFrame:
@@ -169,7 +169,7 @@ class Study:
             scalars = measured.scalars(GOALS[n_good] if n_good else None)
             first = {"delta": scalars["delta"], "wrong_parity": wrong_parity}
             self._known[model, temperature] = first | scalars
-        return self._known[model, temperature]
+        return dict(self._known[model, temperature])
 
     @cached_property
     def _known(self) -> dict[tuple[int, float], dict[str, float]]:
@@ -233,7 +233,7 @@ class Study:
         op, imp (infinite if it is in any set), s, s_prime, and implied_op = kl(s, p), imp_min = kl(s, s') of
         these means. ValueError: the model is not measured so.
         """
-        mean = chosen("model", model, self._sampled_means)
+        mean, goal = chosen("model", model, self._sampled_means), as_goal(goal, self.world.alphabet)
         s, s_prime = (sum(mean[f"{f}{k}"] for k in goal) for f in ("f", "f_prime"))
         by_chance = len(goal) / self.world.alphabet
         bounds = {"implied_op": implied_op(s, by_chance), "imp_min": imp_min(s, s_prime)}
