@@ -398,7 +398,8 @@ GIVEN_ON = {"clusters", "left_out", "world", "worlds", "tests"}  # to a user's f
 # other rooms have looked at, millions of times; the gates themselves; a class that only such rooms make.
 INSIDE = """
 engine products blocks resampling rewards information.as_ information.check_ information.to_numpy
-information.shown information.is_listed information.not_negative information.Tilted data.windows
+information.shown information.chosen information.cores information.is_listed information.not_negative
+information.Tilted data.windows
 data.even_windows data.histories data.of_seeds data.indices data.batch data.take data.data_seed
 data.training_seeds data.check_fits
 transformer.stream transformer.logits transformer.Architecture.shapes transformer.Dropout
