@@ -135,3 +135,9 @@ def test_growth_is_from_the_smallest_size_whatever_the_order_of_rows():
 def test_a_crossing_does_not_depend_on_the_type_of_the_levels():
     values = [[-1.0, -1.0], [1.0, 1.0]]
     assert trends.crossing(np.array([-100, 100], "int8"), values) == trends.crossing([-100, 100], values)
+
+
+@pytest.mark.parametrize("x", [[0.3] * 3, [0.1] * 3, [0.7] * 6, [123.456] * 5])
+def test_where_x_is_constant_there_is_no_slope_and_not_one_out_of_its_rounded_mean(x):
+    table = pd.DataFrame({"seed": 0, "x": x, "y": np.arange(len(x)) ** 2.0})
+    assert trends.slopes(table, "x", "y", ["seed"], intercept=True).isna().all()

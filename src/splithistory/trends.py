@@ -86,12 +86,14 @@ def power_law_exponent(x, y) -> float:
 def slopes(table: Table, x: str, y: str, by=("n_good", "seed"), *, intercept: bool = False) -> Table:
     """Least-squares slope of y on x in each group of rows, indexed by `by`.
 
-    Through the origin, unless there is to be an intercept. Rows in which either is NaN are left out.
+    Through the origin, unless there is to be an intercept. Rows in which either is NaN are left out; NaN
+    where no line is told from others: x is constant, or 0 for a line through the origin.
     """
     check_flag("intercept", intercept)
     table = as_table(table, x, y, *as_names(by, "by")).dropna(subset=[x, y]).astype({x: float, y: float})
     if intercept:
-        at = table.groupby(list(by))[[x, y]].transform("mean")
+        rows = table.groupby(list(by))[[x, y]]
+        at = rows.transform("mean").where(rows.transform("nunique") > 1, table)  # a rounded mean lies beside
         table = table.assign(**{x: table[x] - at[x], y: table[y] - at[y]})
     products = table.assign(xy=table[x] * table[y], xx=table[x] ** 2)
     sums = products.groupby(list(by))[["xy", "xx"]].sum()
