@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import t
 
 from splithistory import statistics, trends
@@ -181,9 +183,24 @@ def test_values_that_all_agree_are_what_they_are_and_not_their_rounded_mean(valu
     assert statistics.f_test([[value, 2 * value]] * 3) < 1e-9  # nor is there doubt where blocks agree
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(-900, 480))
+def test_the_unit_of_values_changes_no_p_and_scales_an_interval_however_large_or_small_it_is(seed, power):
+    values, unit = np.random.default_rng(seed).normal(1, 1, size=(5, 3)), 2.0**power
+    assert statistics.f_test(values * unit) == statistics.f_test(values)
+    column = values[:, 0]
+    for tested in (statistics.t_interval, statistics.standard_error):
+        assert tested(column * unit) == tuple(unit * np.array(tested(column)))
+    assert statistics.t_test(column * unit, above=0.5 * unit) == statistics.t_test(column, above=0.5)
+
+
+def test_blocks_that_agree_but_for_something_tiny_leave_no_doubt_and_no_warning():
+    for tiny in (1e-90, 1e-160, 1e-300):
+        assert statistics.f_test([[0, 1, tiny], [0, 1, 2 * tiny], [0, 1, 4 * tiny]]) < 1e-9
+
+
 def test_a_test_that_is_told_no_side_or_two_and_numbers_that_have_no_square_are_refused():
-    for given in ({}, {"above": 0, "below": 5}):
+    for sides in ({}, {"above": 0, "below": 5}):
         with pytest.raises(ValueError, match=r"^above, below: given .*, allowed is one number$"):
-            statistics.t_test([1, 2, 3.0], **given)
+            statistics.t_test([1, 2, 3.0], **sides)
     with pytest.raises(ValueError, match=r"^values: given up to 3e\+200, allowed is up to"):
         statistics.f_test([[1e200, 2e200], [3e200, 1e200]])

@@ -41,8 +41,8 @@ def t_interval(values, level: float = 0.95) -> Interval:
     check_level(level)
     if _constant(values):
         return _agreed(values), 0.0
-    low, high = ttest_1samp(values, 0.0).confidence_interval(level)
-    return float(values.mean()), float(high - low) / 2
+    low, high = ttest_1samp(values / (unit := _unit(values)), 0.0).confidence_interval(level)
+    return float(values.mean()), float(high - low) / 2 * unit
 
 
 def standard_error(values) -> Interval:
@@ -50,7 +50,8 @@ def standard_error(values) -> Interval:
     values = _independent(values)
     if _constant(values):
         return _agreed(values), 0.0
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+    unit = _unit(values)
+    return float(values.mean()), float((values / unit).std(ddof=1) / np.sqrt(len(values))) * unit
 
 
 def pseudovalues(statistic: Callable, clusters: Sequence) -> np.ndarray:
@@ -78,7 +79,8 @@ def t_test(values, *, above: float | None = None, below: float | None = None) ->
     if _constant(values):  # seeds that all agree, such as AUCs of 1, leave no doubt on which side they are
         excess = number - _agreed(values) if above is None else _agreed(values) - number
         return float(excess <= 0)
-    return float(ttest_1samp(values, number, alternative=side).pvalue)
+    unit = _unit(np.append(values, number))
+    return float(ttest_1samp(values / unit, number / unit, alternative=side).pvalue)
 
 
 def _independent(values) -> np.ndarray:
@@ -92,6 +94,11 @@ def _squarable(values: np.ndarray) -> np.ndarray:
     if np.abs(values).max() > LARGEST:
         raise ValueError(f"values: given up to {np.abs(values).max():g}, allowed is up to {LARGEST:g}")
     return values
+
+
+def _unit(values: np.ndarray) -> float:
+    """The power of two at the largest; over it squares neither vanish nor overflow."""
+    return float(np.ldexp(1.0, np.frexp(np.abs(values).max())[1]))
 
 
 def _constant(values: np.ndarray) -> bool:
@@ -124,12 +131,14 @@ def f_test(values) -> float:
         raise ValueError(f"values: shape {values.shape}, allowed are two or more blocks and columns")
     blocks, columns = values.shape
     apart = _squarable(values) - values[:, :1]  # exactly 0 where columns agree, as a rounded mean is not
+    apart = apart / _unit(apart)  # what is tested has no scale
     centred = apart - apart.mean(1, keepdims=True)
     between = blocks * (centred.mean(0) ** 2).sum() / (columns - 1)
     rest = centred - centred.mean(0)
     within = (rest**2).sum() / ((blocks - 1) * (columns - 1))
-    if not within:  # blocks that all agree leave no doubt
+    if within < np.finfo(float).tiny:  # blocks that all agree leave no doubt
         return float(between == 0)
+    rest = rest / _unit(rest)
     covariance = rest.T @ rest
     epsilon = np.trace(covariance) ** 2 / ((columns - 1) * (covariance**2).sum())
     freedom = epsilon * (columns - 1)
