@@ -1,11 +1,13 @@
 """Statistics over seeds: against their formulas, ties and seeds that all agree."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import t
+from scipy.stats import page_trend_test, rankdata, t
 
 from splithistory import statistics, trends
 
@@ -83,6 +85,34 @@ def test_a_detectable_mean_is_found_as_often_as_promised(n):
 def test_nothing_is_detectable_from_one_value():
     with pytest.raises(ValueError, match="n: given 1, allowed is an integer >= 2"):
         statistics.detectable(0.1, 1)
+
+
+def enumerated_page(values):
+    ranks = rankdata(values, axis=1)
+    columns = np.arange(1, ranks.shape[1] + 1)
+    orders = [[np.dot(order, columns) for order in itertools.permutations(block)] for block in ranks]
+    sums = [sum(each) for each in itertools.product(*orders)]
+    return np.mean(np.array(sums) >= (ranks @ columns).sum() - 1e-9)
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=3, max_size=3), min_size=2, max_size=4), st.booleans())
+def test_pages_test_is_exact_with_ties_as_every_order_of_every_block_tells(blocks, falling):
+    expected = enumerated_page([block[::-1] for block in blocks] if falling else blocks)
+    assert statistics.page(blocks, falling=falling) == pytest.approx(expected, rel=1e-12)
+
+
+def test_ties_do_not_make_pages_test_surer_or_less_sure_than_it_is():
+    assert statistics.page([[0, 0, 1]] * 3) == pytest.approx(1 / 27)
+    assert statistics.page(np.ones((3, 3))) == 1 == statistics.page(np.ones((40, 8)))
+    few, many = ([[*range(n - 1), n - 2]] * 2 for n in (8, 9))  # more than 8 are taken for untied
+    assert statistics.page(many) == page_trend_test(many, method="exact").pvalue
+    assert statistics.page(few) == pytest.approx((2 / 40320) ** 2)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_pages_test_without_ties_is_scipys(seed):
+    values = np.random.default_rng(seed).normal(size=(4, 5))
+    assert statistics.page(values) == page_trend_test(values, method="exact").pvalue
 
 
 def test_auc_counts_pairs_and_half_the_ties():

@@ -6,12 +6,14 @@ never made. Seeds are the independent replications: sizes, goals and arms of a s
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from itertools import permutations
 from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import stdtrit
-from scipy.stats import bootstrap, mannwhitneyu, nct, page_trend_test, ttest_1samp
+from scipy.stats import bootstrap, mannwhitneyu, nct, page_trend_test, rankdata, ttest_1samp
 from scipy.stats import f as f_distribution
 
 from .information import (
@@ -111,14 +113,37 @@ def _agreed(values: np.ndarray) -> float:
 
 
 def page(values, *, falling: bool = False) -> float:
-    """p of Page's trend test: seeds (rows) are blocks, treatments (columns) in order, exact distribution."""
+    """p of Page's trend test: seeds (rows) are blocks, treatments (columns) in order, exact distribution.
+
+    Ties have their mean rank, and every order of a block's ranks is equally likely; more than 8 treatments
+    with ties are tested as if the ranks had none, which is approximate.
+    """
     values = as_reals(values, "values")
     check_flag("falling", falling)
     if values.ndim != 2 or values.shape[0] < 2 or values.shape[1] < 3:
         raise ValueError(
             f"values: shape {values.shape}, allowed are 2 blocks or more of 3 treatments or more"
         )
-    return float(page_trend_test(values[:, ::-1] if falling else values, method="exact").pvalue)
+    values = values[:, ::-1] if falling else values
+    ordered = np.sort(values, 1)
+    if values.shape[1] <= 8 and not np.isnan(values).any() and (ordered[:, 1:] == ordered[:, :-1]).any():
+        return _page_of_ties((2 * rankdata(values, axis=1)).astype(int))
+    return float(page_trend_test(values, method="exact").pvalue)
+
+
+def _page_of_ties(ranks: np.ndarray) -> float:
+    """p of blocks (rows) of doubled mean ranks: how often Σ column · rank is as large, over their orders."""
+    shares = np.ones(1)  # of each value of the sum, block after block
+    for block in np.sort(ranks, 1).tolist():
+        shares = np.convolve(shares, _page_shares(tuple(block)))
+    found = (ranks @ np.arange(1, ranks.shape[1] + 1)).sum()
+    return float(min(1.0, shares[found:].sum()))
+
+
+@lru_cache(maxsize=64)
+def _page_shares(ranks: tuple[int, ...]) -> np.ndarray:
+    sums = np.array(list(permutations(ranks))) @ np.arange(1, len(ranks) + 1)
+    return np.bincount(sums) / len(sums)
 
 
 def f_test(values) -> float:
