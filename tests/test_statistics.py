@@ -160,6 +160,8 @@ def test_accuracy_is_a_mean_over_seeds_with_the_range_of_seeds_drawn_anew():
     table = pd.DataFrame({"seed": [0, 0, 1, 1], "right": [True, False, True, True]})
     assert statistics.accuracy(table, "right") == (0.75, (0.5, 1.0))
     assert statistics.by_seed(table, "right") == statistics.t_interval([0.5, 1.0])
+    more = pd.concat([table, table[:2], table[:2]])  # a seed of many rows counts no more than another
+    assert statistics.accuracy(more, "right") == (0.75, (0.5, 1.0))
 
 
 def test_median_sizes_are_of_absolute_values_seed_by_seed():

@@ -287,7 +287,10 @@ def by_seed(table: Table, column: str) -> Interval:
 
 
 def accuracy(table: Table, column: str) -> tuple[float, tuple[float, float]]:
-    """Mean of a column, such as whether a guess was right, and its 95 % interval: whole seeds drawn anew."""
+    """Mean over seeds of each seed's mean of a column, such as whether a guess was right; its 95 % interval.
+
+    A seed counts as one, however many rows it has; for the interval whole seeds are drawn anew.
+    """
     means = as_table(table, "seed", column).groupby("seed")[column].mean().to_numpy(dtype=float)
     return float(means.mean()), percentiles(redrawn(means))
 
