@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import page_trend_test, rankdata, t
+from scipy.stats import nct, page_trend_test, rankdata, t
 
 from splithistory import statistics, trends
 
@@ -80,6 +80,22 @@ def test_a_detectable_mean_is_found_as_often_as_promised(n):
     # given the true spread, as `detectable` assumes: the t statistic is noncentral t
     found = values.mean(1) > critical * values.std(1, ddof=1) / np.sqrt(n)
     assert found.mean() == pytest.approx(0.8, abs=0.01)
+
+
+@pytest.mark.parametrize("n", [2, 10])
+@pytest.mark.parametrize("level", [0.01, 0.2, 0.5, 0.95])
+@pytest.mark.parametrize("power", [0.55, 0.8, 0.99, 0.99999])
+def test_a_mean_is_detectable_with_any_power_above_chance_at_any_level(n, level, power):
+    critical = t.ppf((1 + level) / 2, n - 1)
+    shift = statistics.detectable(1.0, n, level=level, power=power) * critical
+    assert 0 < shift < np.inf and nct.sf(critical, n - 1, shift) == pytest.approx(power, abs=1e-9)
+
+
+def test_a_power_that_chance_alone_has_needs_no_true_mean_and_is_refused():
+    assert 0 < statistics.detectable(1, 2, power=0.0251) < 0.1
+    for power in (0.01, 0.025):
+        with pytest.raises(ValueError, match=rf"^power: given {power}, allowed is above 0\.025, "):
+            statistics.detectable(1, 2, power=power)
 
 
 def test_nothing_is_detectable_from_one_value():

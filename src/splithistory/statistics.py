@@ -265,17 +265,21 @@ def detectable(half: float, n: int, *, level: float = 0.95, power: float = 0.8) 
     """The true mean that a t interval of n values, of this half width, would put above 0 with this power.
 
     At the spread that was observed, from the noncentral t distribution; in the unit of `half`. ValueError if
-    n is below 2.
+    n is below 2, or if chance alone has this power, (1 − level)/2, at a true mean of 0.
     """
     half = as_number(half, "half", 0)
     check_level(level)
     check_level(power)
-    critical = stdtrit(check_integer("n", n, 2) - 1, (1 + level) / 2)
+    critical = upper = stdtrit(check_integer("n", n, 2) - 1, (1 + level) / 2)
 
     def missing(shift: float) -> float:  # shift: the true mean in standard errors
         return float(nct.sf(critical, n - 1, shift)) - power
 
-    return float(half / critical * brentq(missing, 0.0, 4 * critical))
+    if missing(0.0) >= 0:
+        raise ValueError(f"power: given {power:g}, allowed is above {(1 - level) / 2:g}, (1 - level) / 2")
+    while missing(upper := 4 * upper) < 0:
+        pass
+    return float(half / critical * brentq(missing, 0.0, upper))
 
 
 # --- tables of models: columns seed, size, n_good and what was measured -----------------------------------
