@@ -187,8 +187,8 @@ def test_median_sizes_are_of_absolute_values_seed_by_seed():
 
 
 def test_the_ratio_of_impact_to_its_bound_is_infinite_where_impact_is():
-    table = pd.DataFrame({"imp": [0.3, np.inf], "imp_min": [0.2, 0.2]})
-    assert statistics.imp_ratio(table)["ratio"].tolist() == [pytest.approx(1.5), np.inf]
+    table = pd.DataFrame({"imp": [0.3, np.inf, np.inf], "imp_min": [0.2, 0.2, np.inf]})
+    assert statistics.imp_ratio(table)["ratio"].tolist() == [pytest.approx(1.5), np.inf, np.inf]
     assert "ratio" not in table
 
 

@@ -379,8 +379,9 @@ def changes(there: Table, here: Table, columns: Sequence[str], by=("arm", "size"
 
 
 def imp_ratio(table: Table) -> Table:
-    """A table with the column ratio, imp over imp_min: infinite where imp is."""
-    return as_table(table, "imp", "imp_min").assign(ratio=table["imp"] / table["imp_min"])
+    """A table with the column ratio, imp over imp_min: infinite where imp is, NaN where both are 0."""
+    ratio = as_table(table, "imp", "imp_min")["imp"] / table["imp_min"]
+    return table.assign(ratio=ratio.mask(table["imp"] == np.inf, np.inf))
 
 
 def over_seeds_and_sets(whole: Table, left_out: Sequence[Table], level: float = 0.95) -> dict[int, Interval]:
