@@ -126,6 +126,20 @@ def test_greedy_tells_small_values_apart_and_large_ones_beside_them_do_not_matte
     ]
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(-300, 300))
+def test_what_ties_in_a_state_does_not_depend_on_what_other_states_are_worth(seed, power):
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(-2, 3, size=(5, 3)) * (1 + rng.choice([0, 1e-8], size=(5, 3)))
+    together = greedy(rows * 2.0 ** rng.integers(-abs(power), abs(power) + 1, size=(5, 1)))
+    assert together.tolist() == [greedy(row).tolist() for row in rows]
+
+
+def test_greedy_plays_a_small_advantage_beside_large_ones_and_takes_a_billionth_for_a_tie():
+    assert greedy([[1e-9, 0], [1e6, 0], [1e6, 0]]).tolist() == [[1, 0]] * 3
+    assert greedy([[1e9 + 1, 1e9], [1e9 + 2, 1e9]]).tolist() == [[0.5, 0.5], [1, 0]]
+    assert greedy([0.0, -1e-300]).tolist() == [1, 0]
+
+
 def test_the_soft_maximum_goes_from_worst_over_mean_to_best():
     values = np.array([1.0, 2.0, 2.0])
     expected = {-np.inf: 1, 0: 5 / 3, np.inf: 2, 2.0: np.log((np.e**2 + 2 * np.e**4) / 3) / 2}

@@ -95,16 +95,17 @@ def _solve(matrix, discount: float, right: np.ndarray) -> np.ndarray:
 def soft_maximum(values: np.ndarray, beta: float) -> tuple[np.ndarray, np.ndarray]:
     """(1/β) ln of the mean over actions of e^{βQ}, and π ∝ e^{βQ}; values (..., A) -> (...), (..., A).
 
-    β = 0 gives the mean and an even policy, β = ∞ the maximum and the best actions alike; β < 0 prefers the
-    worst. It is the most that E Q − KL(π ‖ even)/β can be.
+    β = 0 gives the mean and an even policy, β = ∞ the maximum and the best actions alike (ties as in
+    `greedy`); β < 0 prefers the worst. It is the most that E Q − KL(π ‖ even)/β can be.
     """
     return _soft_maximum(as_measured(values, "values"), _inverse_temperature(beta))
 
 
-def _soft_maximum(values: np.ndarray, beta: float) -> tuple[np.ndarray, np.ndarray]:
+def _soft_maximum(values: np.ndarray, beta: float, rounding: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """`soft_maximum` of values that hold rounding of each other, relative to the middle state's."""
     best = (values if beta >= 0 else -values).max(-1, keepdims=True) * (1 if beta >= 0 else -1)
     if np.isinf(beta):
-        close = np.abs(values - best) <= _TIE * np.abs(best) + _ROUNDING * _middle(best)
+        close = np.abs(values - best) <= _TIE * np.abs(best) + rounding * _middle(best)
         return best[..., 0], close / close.sum(-1, keepdims=True)
     if beta == 0:
         return values.mean(-1), np.full(values.shape, 1 / values.shape[-1])
@@ -142,7 +143,7 @@ def soft_value_iteration(mdp: MDP, utility=0.0, *, final=0.0, beta=1.0, discount
         return _stationary(kernel(mdp), utility, beta, as_discount(discount), start)
     values, policy = [final], []
     for _ in range(mdp.horizon):
-        value, played = _soft_maximum(utility + _expected(mdp.transition, values[-1]), beta)
+        value, played = _soft_maximum(utility + _expected(mdp.transition, values[-1]), beta, _ROUNDING)
         values.append(value)
         policy.append(played)
     return np.stack(policy[::-1]), np.stack(values[::-1])
@@ -156,7 +157,7 @@ def _stationary(transition, utility, beta, discount, start):
         raise ValueError(f"start: shape {value.shape}, allowed is ({n_states},)")
     last = np.inf
     for _ in range(_ROUNDS):
-        better, policy = _soft_maximum(utility + discount * _expected(transition, value), beta)
+        better, policy = _soft_maximum(utility + discount * _expected(transition, value), beta, _ROUNDING)
         rise = better - value
         value = value + _solve(_closed_loop(transition, policy), discount, rise)
         if _settled(np.abs(rise), np.abs(value), last):
@@ -174,13 +175,18 @@ def _settled(rise: np.ndarray, size: np.ndarray, last: float) -> bool:
 def value_iteration(mdp: MDP, utility=0.0, *, final=0.0, discount=None):
     """The optimal policy and its value, as from `soft_value_iteration`; equally good actions alike.
 
-    The anti-optimal one is that of −utility.
+    Equally good: as in `greedy`, or they differ by less than 1e-14 of the value of the middle state, since
+    gains and costs that cancel leave rounding of what they were. The anti-optimal policy is that of −utility.
     """
     return soft_value_iteration(mdp, utility, final=final, beta=np.inf, discount=discount)
 
 
 def greedy(values) -> np.ndarray:
-    """The policy that plays the action of the highest value, (..., S, A) -> (..., S, A); ties alike."""
+    """The policy that plays the action of the highest value, (..., S, A) -> (..., S, A); ties alike.
+
+    A tie is a difference of at most 1e-9 of the state's best value, whatever other states are worth: far more
+    than a sum rounds, for values are learned or iterated. Where the best is 0, only equal values tie.
+    """
     return soft_maximum(values, np.inf)[1]
 
 
