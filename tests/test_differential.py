@@ -200,6 +200,29 @@ def test_a_jacobian_of_lower_rank_is_refused_in_a_batch_of_any_shape(batch):
         differential.op(*(np.broadcast_to(each, (*batch, 64, 64)) for each in (eye, j)))
 
 
+@given(seeds, st.integers(1, 5), st.integers(0, 5))
+def test_rank_is_judged_alike_by_all_and_does_not_depend_on_the_units_of_outcomes(seed, size, rank):
+    rng, rank, eye = np.random.default_rng(seed), min(rank, size), np.eye(size)
+    c = rng.normal(size=(size, rank)) @ rng.normal(size=(rank, size))
+    c = 2.0 ** rng.integers(-90, 90, size=(size, 1)) * c
+    op, imp, sign = differential.residual_and_sign(c)
+    if rank == size:
+        assert sign != 0 and op == pytest.approx(differential.op(eye, c), abs=1e-6)
+        assert imp == pytest.approx(differential.imp(eye, c), rel=1e-6, abs=1e-6)
+    else:
+        assert (op, imp, sign) == (np.inf, np.inf, 0)
+        with pytest.raises(ValueError, match=f"^j_h: rank {rank} of {size} outcome dimensions"):
+            differential.op(eye, c)
+
+
+def test_a_tiny_outcome_is_measured_and_a_dependent_one_is_not_told_from_rounding():
+    tiny = np.diag([1, 1e-17])
+    expected = differential.scalar(1e-17)[0]
+    assert differential.op(np.eye(2), tiny) == differential.residual(tiny)[0] == pytest.approx(expected)
+    outer = np.outer([1 / 3, 0.7, 1.1], [0.2, 0.9, 1 / 7])
+    assert differential.residual(outer) == (np.inf, np.inf)
+
+
 def test_a_residual_agent_beyond_floats_has_infinite_impact_as_by_its_jacobians():
     for c in (np.diag([1e308, 1e308]), np.diag([1e308, 1e308, -1e308])):
         op, imp = differential.residual(c)

@@ -9,6 +9,9 @@ linear (post, Appendix A "Differential Impact" and Appendix B; its vector paragr
 With C = J_g⁻¹ J_h they are Op = −ln|det C| and Imp = −ln|det C| + Tr(C Cᵀ) − Tr(C); outcomes may have
 fewer dimensions than inputs. Everything is float64, by QR; no inverse is formed.
 For P ~ N(p, R Rᵀ) pass J R for each J.
+
+Rank is decided alike everywhere: a Jacobian has not full row rank if a row (an outcome) lies within
+rounding, relative to its own size, of the span of the rows before it. The unit of an outcome does not matter.
 """
 
 import warnings
@@ -55,18 +58,20 @@ def scalar(c) -> tuple[np.ndarray, np.ndarray]:
 def residual(c) -> tuple[np.ndarray, np.ndarray]:
     """(Op, Imp) in nats of a residual agent F = P + A(P), from C = I + ∂A/∂P (..., D, D) -> (...).
 
-    With J_g = I no factor is needed: Op = −ln|det C|, Imp = Op + ‖C‖² − Tr(C). Infinite where C is singular.
+    With J_g = I no factor is needed: Op = −ln|det C|, Imp = Op + ‖C‖² − Tr(C). Infinite where C is singular,
+    that is where `op` would refuse it.
     """
     return residual_and_sign(c)[:2]
 
 
 def residual_and_sign(c) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What `residual` returns, and the sign of det C (0 where C is singular), from one factorization."""
+    """What `residual` returns, and the sign of det C (0 where C is singular)."""
     c = as_array(c, "c")
     if c.ndim < 2 or c.shape[-1] != c.shape[-2]:
         raise ValueError(f"c: shape {c.shape}, allowed is (..., D, D)")
     sign, volume = np.linalg.slogdet(c)
-    op = -volume
+    singular = _dependent(np.linalg.qr(np.swapaxes(c, -1, -2), mode="r"))
+    sign, op = np.where(singular, 0.0, sign), np.where(singular, np.inf, -volume)
     with np.errstate(over="ignore", invalid="ignore"):
         imp = op + (c**2).sum((-2, -1)) - np.trace(c, axis1=-2, axis2=-1)
     return op, not_negative(_square_prevails(imp)), sign
@@ -119,15 +124,20 @@ def _with_noise(j: np.ndarray, noise_floor: float) -> np.ndarray:
 
 def _full_rank_qr(j: np.ndarray, name: str):
     q, r = np.linalg.qr(np.swapaxes(j, -1, -2))
-    size = np.abs(np.diagonal(r, axis1=-2, axis2=-1))
-    smallest = r.shape[-1] * np.finfo(float).eps * size.max(-1)
-    if (size.min(-1) <= smallest).any():
-        rank = int(np.linalg.matrix_rank(j).min())
+    if _dependent(r).any():
+        size = np.abs(j).max(-1, keepdims=True)
+        rank = int(np.linalg.matrix_rank(j / np.where(size, size, 1.0)).min())
         raise ValueError(
             f"{name}: rank {rank} of {j.shape[-2]} outcome dimensions, allowed is full row rank"
             " (project the outcome on fewer dimensions, or give a noise_floor)"
         )
     return q, r
+
+
+def _dependent(r: np.ndarray) -> np.ndarray:
+    """Whether a row lies in the span of those before it, for Jᵀ = Q R; R (..., dim F, dim F) -> (...)."""
+    left = np.abs(np.diagonal(r, axis1=-2, axis2=-1))  # of each row, beside the rows before it
+    return (left <= r.shape[-1] * np.finfo(float).eps * np.abs(r).max(-2, initial=0.0)).any(-1)
 
 
 def _log_volume(r: np.ndarray) -> np.ndarray:
