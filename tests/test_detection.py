@@ -51,6 +51,12 @@ def test_a_policy_that_does_not_react_is_opposed_to_nothing(seed):
     assert detection.opposed(counts, WORLD, GOAL) == pytest.approx(0, abs=1e-12)
 
 
+def test_the_lower_the_success_the_more_suspicious():
+    found = detection.suspicion(np.stack([HONEST, PARTIAL]), WORLD, GOAL, USUAL)["low success"]
+    success = [detection.Futures.of_tables(c, WORLD).success(GOAL) for c in (HONEST, PARTIAL)]
+    assert found == pytest.approx(-np.array(success))
+
+
 def test_a_preference_is_excess_op_and_no_opposition():
     honest, partial = (detection.suspicion(c, WORLD, GOAL, USUAL) for c in (HONEST, PARTIAL))
     assert partial["excess Op"] > honest["excess Op"] + 0.2

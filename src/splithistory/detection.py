@@ -54,8 +54,9 @@ def opposed(counts, world, goal) -> np.ndarray:
 def suspicion(counts, world, goal, usual) -> dict[str, np.ndarray]:
     """How suspicious a policy is that declares a goal, by each of SCORES, (...), the higher the more.
 
-    Its failures; Op + δ − kl(s, p), what the goal does not explain of Op; KL(F ‖ usual) from the outcomes of
-    honest policies, usual (..., K); and `opposed`. All but the first in nats. The first three see only F.
+    −s, its low success; Op + δ − kl(s, p), what the goal does not explain of Op; KL(F ‖ usual) from the
+    outcomes of honest policies, usual (..., K); and `opposed`. All but the first in nats. The first three see
+    only F.
     """
     counts, world = as_tables(counts, world)
     futures, usual = Futures.of_tables(counts, world), as_distribution(usual, "usual")

@@ -114,7 +114,8 @@ class SplitEpisodes(_Possible, Measured):
     def corrected(self, quantity):
         """`quantity` less the jackknife's estimate of its bias: the centre of every `interval`.
 
-        As it is where it is infinite, or is with a case left out: there the bias has no estimate.
+        As it is where it is infinite, or is with a case left out: there the bias has no estimate. What half a
+        replay is shared out by, for Imp, stays that of all episodes and replays while cases are left out.
         """
         value, bias, _, (low, high) = self._jackknife(quantity)
         with np.errstate(invalid="ignore"):
@@ -224,7 +225,8 @@ def split_episodes(
     """Measure `policy` in a simulator: N sequences of its actions, each replayed under M seeds.
 
     make_env: () -> gymnasium.Env, or an id such as "CartPole-v1". By its id an environment that registers a
-    vectorised form replays a sequence under all seeds at once.
+    vectorised form replays a sequence under all seeds at once; that form is reset with the first seed alone,
+    so the replays are not those of `lambda: gymnasium.make(id)` under the same `seed`, though equally random.
     policy(observation) -> action; a policy with a memory has `reset()`, called before each episode. It may
     draw: what it did is recorded.
     outcome(observation, info) -> 0..K-1, of the last observation; trajectory=True: of the list of all. info
