@@ -238,3 +238,11 @@ def test_classes_of_a_tensor_are_those_of_the_world_and_of_too_short_histories_t
     elif length < window - 1:
         with pytest.raises(ValueError, match=rf"^histories: shape .*, allowed is \(..., T >= {window - 1}\)"):
             classes_of(world, histories)
+
+
+def test_differences_of_logarithms_and_of_outcomes_do_not_wrap():
+    wide = Recurrence(alphabet=60, modulus=127)
+    for world in (WORLD, wide):
+        assert world.logs[0] - world.logs.max() == -int(world.logs.max()) < 0
+        assert world.residues.min() - world.residues.max() < 0
+    assert [world.sample(2, 4, seed=0).dtype for world in (WORLD, wide)] == [np.uint8, np.int64]

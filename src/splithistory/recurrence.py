@@ -126,14 +126,19 @@ class Recurrence:
 
     @cached_property
     def logs(self) -> np.ndarray:
-        """Discrete logarithm of token + 1 for each token, (2K,)."""
+        """Discrete logarithm of token + 1 for each token, (2K,) int64."""
         inverse = np.argsort(self._powers)  # position of the unit u is inverse[u − 1]
-        return inverse[: self.n_tokens].astype(np.uint8 if 3 * self.modulus < 256 else np.int64)
+        return inverse[: self.n_tokens].astype(np.int64)
+
+    @cached_property
+    def _type(self) -> type[np.integer]:
+        """Of tokens that are drawn: small where sums of three logarithms fit, too."""
+        return np.uint8 if 3 * self.modulus < 256 else np.int64
 
     @cached_property
     def residues(self) -> np.ndarray:
         """The noiseless x for each discrete logarithm of the product, (q − 1,)."""
-        return (self._powers % self.alphabet).astype(self.logs.dtype)
+        return self._powers % self.alphabet
 
     @cached_property
     def _outcome_table(self) -> np.ndarray:
@@ -144,7 +149,7 @@ class Recurrence:
     @cached_property
     def table(self) -> np.ndarray:
         """W(m, a, f), exact, (q − 1, 2K, K), of outcome f after action a on a history of class m."""
-        total = np.arange(self.modulus - 1)[:, None] + self.logs.astype(int)[None, :]
+        total = np.arange(self.modulus - 1)[:, None] + self.logs[None, :]
         table = self._outcome_table[total % (self.modulus - 1)]
         for token, outcomes in self.sinks.items():
             table[:, token] = self.noise / self.alphabet
@@ -268,7 +273,7 @@ class Recurrence:
 
     def _block(self, n: int, burn_in: int, length: int, explore: float, rng) -> np.ndarray:
         """n sequences, small enough a block that the working arrays stay in cache."""
-        tokens = np.empty((self.window + burn_in + length, n), dtype=self.logs.dtype)
+        tokens = np.empty((self.window + burn_in + length, n), dtype=self._type)
         parity = (np.arange(-self.window, 0) % 2)[:, None]
         tokens[: self.window] = rng.integers(self.alphabet, size=(self.window, n)) + self.alphabet * parity
         self._extend(tokens, explore, rng)
@@ -277,15 +282,17 @@ class Recurrence:
     def _extend(self, tokens: np.ndarray, explore: float, rng) -> None:
         """Fill tokens[window:] (time first) by the recurrence, from its first `window` rows."""
         order = self.modulus - 1
-        reduced = (np.arange(3 * order) % order).astype(self.logs.dtype)
+        reduced, residues, of_token = (
+            table.astype(self._type) for table in (np.arange(3 * order) % order, self.residues, self.logs)
+        )
         logs = np.empty_like(tokens)
-        logs[: self.window] = self.logs[tokens[: self.window]]
-        total = (logs[: self.window].sum(0, dtype=np.int64) % order).astype(self.logs.dtype)
+        logs[: self.window] = of_token[tokens[: self.window]]
+        total = (logs[: self.window].sum(0, dtype=np.int64) % order).astype(self._type)
         # an intervention is more noise, at odd positions
         thresholds = [int(rate * 2**32) for rate in (self.noise, self.noise + explore * (1 - self.noise))]
         for t in range(self.window, len(tokens)):
             draw = rng.integers(2**32, size=tokens.shape[1], dtype=np.uint32)
-            value = self.residues.take(total)
+            value = residues.take(total)
             for token, outcomes in self.sinks.items() if (t - self.window) % 2 == 0 else ():
                 sunk = np.flatnonzero(tokens[t - 1] == token)
                 value[sunk] = rng.choice(outcomes, size=len(sunk))
@@ -293,11 +300,11 @@ class Recurrence:
             noisy = np.flatnonzero(draw < thresholds[(t - self.window) % 2])
             value[noisy] = draw[noisy] % self.alphabet
             np.add(value, self.alphabet * ((t - self.window) % 2), out=tokens[t], casting="unsafe")
-            self.logs.take(tokens[t], out=logs[t])
+            of_token.take(tokens[t], out=logs[t])
             total = reduced.take(total + logs[t] + (order - logs[t - self.window]))
 
     def _log_product(self, tokens: np.ndarray) -> np.ndarray:
-        return self.logs[tokens].sum(1, dtype=np.int64) % (self.modulus - 1)
+        return self.logs[tokens].sum(1) % (self.modulus - 1)
 
     def _checked(self, histories) -> np.ndarray:
         """Histories that a policy may answer: they end at an even position."""
@@ -332,7 +339,7 @@ def _stationary(world: Recurrence) -> tuple[np.ndarray, np.ndarray]:
     modulus, window, alphabet = world.modulus, world.window, world.alphabet
     length = 128 + window + window % 2
     sequences = world.sample(2**15, length, seed=0)
-    logs = world.logs[sequences].astype(np.int64).cumsum(1)
+    logs = world.logs[sequences].cumsum(1)
     ends = np.arange(length - 128, length, 2)  # even positions: the policy acts next
     product = (logs[:, ends] - logs[:, ends - (window - 1)]) % (modulus - 1)
     shares = np.bincount(product.ravel(), minlength=modulus - 1) / product.size

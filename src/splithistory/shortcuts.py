@@ -41,7 +41,7 @@ def next_token(
     if tokens.shape[1] < world.window + check_integer("pairs", pairs, 0):
         raise ValueError(f"tokens: shape {tokens.shape}, allowed is (N, T >= {world.window + pairs})")
     order, tells = world.modulus - 1, world.table[:, 0]  # token 0 multiplies by one: P(x | logarithm of G)
-    logs, now = world.logs[tokens].astype(int), np.arange(order)
+    logs, now = world.logs[tokens], np.arange(order)
     belief, earlier = np.zeros((len(tokens), order)), now[None]
     random = dict(enumerate(rates, 1))  # by lag
     for lag in range(1, pairs + 1):  # `earlier`: what G must have been before these tokens
