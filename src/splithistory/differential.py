@@ -134,7 +134,7 @@ def _full_rank_qr(j: np.ndarray, name: str):
     return q, r
 
 
-def _dependent(r: np.ndarray) -> np.ndarray:
+def _dependent(r) -> np.ndarray:
     """Whether a row lies in the span of those before it, for Jᵀ = Q R; R (..., dim F, dim F) -> (...)."""
     left = np.abs(np.diagonal(r, axis1=-2, axis2=-1))  # of each row, beside the rows before it
     return (left <= r.shape[-1] * np.finfo(float).eps * np.abs(r).max(-2, initial=0.0)).any(-1)

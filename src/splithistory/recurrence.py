@@ -132,7 +132,7 @@ class Recurrence:
 
     @cached_property
     def _type(self) -> type[np.integer]:
-        """Of tokens that are drawn: small where sums of three logarithms fit, too."""
+        """The type of tokens that are drawn, small where a sum of three logarithms fits, too."""
         return np.uint8 if 3 * self.modulus < 256 else np.int64
 
     @cached_property
