@@ -277,6 +277,17 @@ def test_a_published_study_is_checked_by_training_two_of_its_models_again(tiny_s
     assert "retrained models differ from the published ones: pretrained test_loss" in capsys.readouterr().err
 
 
+def test_a_study_of_one_seed_has_no_spread_to_be_checked_against(tiny_study, capsys, monkeypatch):
+    one = [*tiny_study, "--seeds", "0", "--arms", "sampled"]
+    assert cli.main(one) == cli.main([*one, "--publish"]) == 0
+    capsys.readouterr()
+    monkeypatch.setattr(study, "run", lambda *_, **__: pytest.fail("trains"))
+    assert cli.main([*tiny_study[:3], "--check"]) == 2
+    given = "given 'smoke', of whose 18k models one seed is published, which has no spread"
+    allowed = "allowed is one with two seeds or more"
+    assert capsys.readouterr().err == f"splithistory: error: profile: {given}; {allowed}\n"
+
+
 def test_publishing_never_trains(tiny_study, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(grid, "run", lambda *_, **__: pytest.fail("a job was started"))
     assert cli.main([*tiny_study, "--publish"]) == 2

@@ -248,7 +248,7 @@ def check(name: str) -> str:
     Of what is published the smallest size, the first seed and arm, the goal of 4 outcomes. Each number must
     be within three standard deviations between seeds of what is published (another processor sums in another
     order, and training amplifies that to about a change of seed). Returns a line a number; RuntimeError if
-    one is off; ValueError if the profile has no such models, or they are not measured.
+    one is off; ValueError if the profile has no such models, or of one seed only, or they are not measured.
     """
     found = published(name)
     if found is None:
@@ -272,6 +272,9 @@ def _checked_part(name: str, found: Study) -> tuple[Profile, str]:
         raise ValueError(f"profile: {given}; allowed is one whose models are")
     first = tuned.sort_values(["n_parameters", "seed"], kind="stable").iloc[0]
     arm, size, seed = first[["arm", "size", "seed"]]
+    if tuned.loc[(tuned["arm"] == arm) & (tuned["size"] == size), "seed"].nunique() == 1:
+        given = f"given {name!r}, of whose {size} models one seed is published, which has no spread"
+        raise ValueError(f"profile: {given}; allowed is one with two seeds or more")
     only = {arm: replace(profile.arms[arm], n_good=(4,))}
     return replace(profile, sizes=(size,), seeds=(seed,), arms=only), arm
 
