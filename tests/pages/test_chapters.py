@@ -45,6 +45,20 @@ def printed(notebook):
     return [o.text for c in notebook.cells if c.cell_type == "code" for o in c.outputs if "text" in o]
 
 
+# --- what people write -------------------------------------------------------------------------
+
+
+def test_a_name_given_twice_in_a_list_of_contents_is_refused_and_not_half_read(small_book):
+    toc = small_book / "_toc.yml"
+    toc.write_text(toc.read_text() + "root: book/part/second\n")
+    with pytest.raises(ValueError, match=r"^root: given twice, allowed once$"):
+        chapters.pages(small_book)
+
+
+def test_what_is_merged_into_a_mapping_is_not_given_twice():
+    assert chapters.read_yaml("a: &a {n: 1, m: 2}\nb: {<<: *a, n: 3}")["b"] == {"n": 3, "m": 2}
+
+
 # --- parameters --------------------------------------------------------------------------------
 
 

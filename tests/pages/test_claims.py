@@ -998,6 +998,9 @@ def test_criteria_that_are_missing_or_malformed_are_named(tmp_path):
             ValueError, match=r"^criteria: given .*claims.yml, allowed are rows as in [^\n]*$"
         ):
             claims.criteria(tmp_path / "claims.yml")
+    (tmp_path / "claims.yml").write_text("- {id: x, limits: {a: 1, a: 2}}")
+    with pytest.raises(ValueError, match=r"^criteria: given .* \(a: given twice, allowed once\)$"):
+        claims.criteria(tmp_path / "claims.yml")
     unknown = CRITERIA["imp-adds"].model_copy(update={"id": "imp-subtracts"})
     with pytest.raises(ValueError, match="criteria: given imp-subtracts, allowed are alternative-baselines"):
         list(claims.verdicts(None, [unknown]))

@@ -298,7 +298,9 @@ def test_a_grid_that_is_spelled_badly_is_refused(given, message):
         sweeps.spelled(given)
 
 
-@pytest.mark.parametrize("text", ["", "n: [1]", "grid: [1]", "grid: {", "grid: {n: 1}\nseeds: 3", "\x00"])
+@pytest.mark.parametrize(
+    "text", ["", "n: [1]", "grid: [1]", "grid: {", "grid: {n: 1}\nseeds: 3", "\x00", "grid: !!map x"]
+)
 def test_a_file_that_is_no_grid_is_refused_in_one_line(text, book, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(book)
     (tmp_path / "grid.yml").write_text(text)
@@ -306,6 +308,20 @@ def test_a_file_that_is_no_grid_is_refused_in_one_line(text, book, tmp_path, mon
         assert cli.main(["sweep", "second", "--grid", str(path)]) == 2
         err = capsys.readouterr().err
         assert err.startswith("splithistory: error: grid: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("grid:\n  n: [1]\n  n: [2]", "n"),
+        ("grid: {n: 1}\ngrid: {n: 2}", "grid"),
+        ("grid: {1: 2, '1': 3}", "1"),
+    ],
+)
+def test_of_two_values_of_a_name_in_a_file_none_is_taken_silently(text, name, tmp_path):
+    (tmp_path / "grid.yml").write_text(text)
+    with pytest.raises(ValueError, match=f"^{name}: given twice, allowed once$"):
+        sweeps.read_grid(tmp_path / "grid.yml")
 
 
 # --- killed ------------------------------------------------------------------------------------

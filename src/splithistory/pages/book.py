@@ -29,6 +29,7 @@ from .chapters import (
     pages,
     parameters,
     project_root,
+    read_yaml,
     run,
     write,
 )
@@ -108,7 +109,7 @@ def _stage(plan: Mapping[str, Mapping[str, Any]], stage: Path, root: Path) -> No
     if (root / "results").is_dir():  # tables that pages offer for download
         shutil.copytree(root / "results", stage / "results", ignore=shutil.ignore_patterns("weights"))
     shutil.copy2(root / "_toc.yml", stage)
-    config = yaml.safe_load((root / "_config.yml").read_text("utf8"))
+    config = read_yaml((root / "_config.yml").read_text("utf8"))
     config["execute"] = {"execute_notebooks": "off"}  # they come executed
     (stage / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True), "utf8")
     for chapter, notebook, seconds in _executed(plan, root):

@@ -9,7 +9,7 @@ import ast
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -56,6 +56,29 @@ class Parameter:
     )
 
 
+# --- what people write -------------------------------------------------------------------------
+
+
+def read_yaml(text: str) -> Any:
+    """What YAML says. ValueError: a name is given twice; yaml.YAMLError: it is none."""
+    return yaml.load(text, _Once)
+
+
+class _Once(yaml.SafeLoader):
+    """A loader that does not take the last of two values and say nothing."""
+
+    def construct_mapping(self, node, deep=False):
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        check_once([name.value for name, _ in pairs if isinstance(name, yaml.ScalarNode)])
+        return super().construct_mapping(node, deep)
+
+
+def check_once(names: Sequence[str], allowed: str = "once") -> None:
+    """ValueError: a name is there twice."""
+    if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+        raise ValueError(f"{twice[0]}: given twice, allowed {allowed}")
+
+
 # --- which chapters there are ------------------------------------------------------------------
 
 
@@ -82,7 +105,7 @@ def pages(root: Path) -> list[str]:
             yield from (node[key] for key in ("root", "file") if key in node)
             yield from (page for value in node.values() for page in walk(value))
 
-    return list(walk(yaml.safe_load((root / "_toc.yml").read_text("utf8"))))
+    return list(walk(read_yaml((root / "_toc.yml").read_text("utf8"))))
 
 
 def chapters(root: Path) -> list[str]:
@@ -120,7 +143,7 @@ def _has_kernel(page: str, root: Path) -> bool:
     if not source.is_file():
         raise ValueError(f"_toc.yml: given {page}, allowed pages with a source ({page}.md is missing)")
     text = source.read_text("utf8")
-    return text.startswith("---\n") and "kernelspec" in (yaml.safe_load(text.split("---\n")[1]) or {})
+    return text.startswith("---\n") and "kernelspec" in (read_yaml(text.split("---\n")[1]) or {})
 
 
 # --- their parameters --------------------------------------------------------------------------

@@ -20,7 +20,7 @@ import yaml
 from .. import study
 from ..study import grid
 from ..study.store import Store, checked_manifest, key, provenance, publish_tables, write_whole
-from .chapters import Parameter, check, find_chapter, load, parameters, run
+from .chapters import Parameter, check, find_chapter, load, parameters, read_yaml, run
 from .findings import recorded
 
 MOST = 10_000  # executions, unless one says so
@@ -284,10 +284,10 @@ def command(of: str, given: Mapping[str, Sequence]) -> str:
 def read_grid(path: Path) -> tuple[dict[str, str], dict[str, list]]:
     """({"chapter" or "profile": name}, if it says so, and grid) of a YAML file, with `grid: {name: values}`.
 
-    ValueError, in one line, if it is anything else.
+    ValueError, in one line, if it is anything else, or a name is in it twice.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text("utf8"))
+        content = read_yaml(Path(path).read_text("utf8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"grid: cannot read {path}: {error}") from None
     if not isinstance(content, dict) or not isinstance(content.get("grid"), dict):

@@ -20,6 +20,7 @@ from ...measure import SplitHistory
 from ...recurrence import Recurrence
 from ...statistics import page, paired_by_seed, t_interval
 from ...study import GOALS, Study, has_results, results_root
+from ..chapters import read_yaml
 from .effects import Effect, over_seeds
 
 CRITERIA = Path(__file__).with_name("claims.yml")
@@ -86,7 +87,7 @@ def criteria(path: Path = CRITERIA) -> list[Criterion]:
     if not Path(path).is_file():
         raise ValueError(f"criteria: given {path}, allowed is a file such as {CRITERIA}")
     try:
-        return [Criterion(**row) for row in yaml.safe_load(Path(path).read_text("utf8"))]
+        return [Criterion(**row) for row in read_yaml(Path(path).read_text("utf8"))]
     except (TypeError, ValueError, yaml.YAMLError) as error:  # no list, no row, fields that are none
         why = " ".join(str(error).split())
         raise ValueError(f"criteria: given {path}, allowed are rows as in {CRITERIA} ({why})") from None
