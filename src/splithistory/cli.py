@@ -400,7 +400,7 @@ def _add_sweep(commands: Any) -> None:
         help="values of a parameter of the chapter, or of a setting: noise, window, modulus, batch, rate, "
         "pretraining_steps, ...; may be repeated: every combination is done",
     )
-    what = "the same as YAML: chapter: NAME (or profile: NAME), and below grid: NAME: [VALUE, VALUE]"
+    what = "more of it as YAML: chapter: NAME (or profile: NAME), and below grid: NAME: [VALUE, VALUE]"
     command.add_argument("--grid", dest="file", type=Path, metavar="FILE", help=what)
     where = "folder of the sweep (default: one of its name in _build/sweeps of the book)"
     command.add_argument("-o", "--output", type=_folder, metavar="DIR", help=where)
@@ -414,13 +414,13 @@ def _sweep(args: argparse.Namespace) -> None:
     from splithistory.pages import book, chapters, sweeps
     from splithistory.study.store import STORE_VARIABLE, Store
 
-    of, grid = sweeps.read_grid(args.file) if args.file else ({}, {})
-    if args.name or args.profile:
-        of = {what: given for what, given in (("chapter", args.name), ("profile", args.profile)) if given}
-    grid |= sweeps.spelled(args.grid)
-    if len(of) != 1:
-        given = " and ".join(f"{what} {name}" for what, name in of.items()) or "none"
+    there, grid = sweeps.read_grid(args.file) if args.file else ({}, {})
+    here = {what: name for what, name in (("chapter", args.name), ("profile", args.profile)) if name}
+    grid, named = sweeps.spelled(args.grid, grid), list(dict.fromkeys([*here.items(), *there.items()]))
+    if len(named) != 1:
+        given = " and ".join(map(" ".join, named)) or "none"
         raise ValueError(f"sweep: given {given}, allowed is one of chapter and profile")
+    of = dict(named)
     root, most = chapters.project_root(), sys.maxsize if args.yes else sweeps.MOST
     store = Store(args.store)
     if "profile" in of:

@@ -324,6 +324,37 @@ def test_of_two_values_of_a_name_in_a_file_none_is_taken_silently(text, name, tm
         sweeps.read_grid(tmp_path / "grid.yml")
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("second -p n=2", "n: given twice, allowed once, with all its values"),
+        (
+            "index -p rate=1",
+            "sweep: given chapter index and chapter second, allowed is one of chapter and profile",
+        ),
+        (
+            "--profile smoke",
+            "sweep: given profile smoke and chapter second, allowed is one of chapter and profile",
+        ),
+    ],
+)
+def test_what_a_file_and_the_command_line_both_say_is_refused(
+    line, message, book, executed, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(book)
+    (tmp_path / "grid.yml").write_text("chapter: second\ngrid: {n: [1]}")
+    assert cli.main(["sweep", "--grid", str(tmp_path / "grid.yml"), *line.split()]) == 2
+    assert capsys.readouterr().err == f"splithistory: error: {message}\n" and not executed
+
+
+def test_a_file_and_the_command_line_make_one_grid(book, executed, tmp_path, monkeypatch):
+    monkeypatch.chdir(book)
+    (tmp_path / "grid.yml").write_text("chapter: second\ngrid: {n: [1]}")
+    line = ["--grid", str(tmp_path / "grid.yml"), "-p", "rate=1,2", "-o", str(tmp_path / "out")]
+    assert cli.main(["sweep", "second", *line]) == 0
+    assert executed == [{"n": 1, "rate": 1.0}, {"n": 1, "rate": 2.0}]
+
+
 # --- killed ------------------------------------------------------------------------------------
 
 

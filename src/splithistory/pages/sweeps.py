@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import pandas as pd
@@ -20,7 +21,7 @@ import yaml
 from .. import study
 from ..study import grid
 from ..study.store import Store, checked_manifest, key, provenance, publish_tables, write_whole
-from .chapters import Parameter, check, find_chapter, load, parameters, read_yaml, run
+from .chapters import Parameter, check, check_once, find_chapter, load, parameters, read_yaml, run
 from .findings import recorded
 
 MOST = 10_000  # executions, unless one says so
@@ -302,14 +303,16 @@ def _listed(values) -> Iterator:
     yield from values if isinstance(values, list) else [values]
 
 
-def spelled(texts: Sequence[str]) -> dict[str, list[str]]:
-    """A grid as the command line has it: `name=value,value` each. ValueError: a name is missing or twice."""
-    found: dict[str, list[str]] = {}
+def spelled(texts: Sequence[str], known: Mapping[str, list] = MappingProxyType({})) -> dict[str, list]:
+    """A grid as the command line has it, `name=value,value` each, after what is known of it from a file.
+
+    ValueError: a name is missing or twice.
+    """
+    found = dict(known)
     for text in texts:
         name, equals, values = text.partition("=")
         if not (name and equals):
             raise ValueError(f"grid: given {text!r}, allowed name=value,value")
-        if name in found:
-            raise ValueError(f"{name}: given twice, allowed once, with all its values")
+        check_once([*found, name], "once, with all its values")
         found[name] = [value.strip() for value in values.split(",")] if values.strip() else []
     return found
