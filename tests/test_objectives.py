@@ -342,6 +342,13 @@ def test_of_an_infinite_impact_a_goal_explains_all_or_nothing():
     assert scores(futures, [(0,), (0, 1), (1,)], "imp").tolist() == [1.0, 0.0, -np.inf]
 
 
+def test_as_many_grades_as_outcomes_and_guesses_as_models():
+    with pytest.raises(ValueError, match=r"grades: shape \(3,\), allowed is \(2,\)"):
+        graded_bounds(Futures([1.0], [0.5, 0.5], [[0.4, 0.6]]), [1, 2, 3])
+    with pytest.raises(ValueError, match="guessed: given 1 for 2 models"):
+        confusion(["a", "b"], ["a"], ["a", "b"])
+
+
 def test_grades_of_one_level_are_no_graded_reward():
     with pytest.raises(ValueError, match=r"grades: given \[1.0, 1.0\], allowed are two levels"):
         graded_bounds(Futures([1.0], [0.5, 0.5], [[0.4, 0.6]]), [1, 1])

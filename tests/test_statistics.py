@@ -252,3 +252,8 @@ def test_a_test_that_is_told_no_side_or_two_and_numbers_that_have_no_square_are_
             statistics.t_test([1, 2, 3.0], **sides)
     with pytest.raises(ValueError, match=r"^values: given up to 3e\+200, allowed is up to"):
         statistics.f_test([[1e200, 2e200], [3e200, 1e200]])
+
+
+def test_the_components_of_a_statistic_are_not_taken_for_its_resamples():
+    with pytest.raises(ValueError, match=r"^statistic: returned shape \(2,\)"):
+        statistics.clustered_interval(lambda each: np.mean(each, 0), [[1.0, 200.0], [3.0, 400.0]])

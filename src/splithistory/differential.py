@@ -80,8 +80,9 @@ def residual_and_sign(c) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def from_function(agent, environment, point) -> tuple[np.ndarray, np.ndarray]:
     """(J_g, J_h) at `point` (dim P,) by automatic differentiation, (dim F, dim P) float64 each.
 
-    agent(p) -> a and environment(a, p) -> f (dim F,) take and return torch tensors; forward mode is used
-    if the outcome has at least as many dimensions as the input, else reverse mode.
+    agent(p) -> a and environment(a, p) -> f (dim F,) take and return torch tensors, of float64: a network is
+    handed over as `network.double()`. Forward mode is used if the outcome has at least as many dimensions as
+    the input, else reverse mode.
     """
     import torch
 

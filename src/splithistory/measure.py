@@ -326,8 +326,8 @@ def split_history(
 ) -> Futures:
     """Measure `policy` in `world` on a set of histories.
 
-    histories (N, T); policy(histories) -> (N,) integer actions or (N, A) probabilities;
-    world(histories, actions) -> (N, K) probabilities, or an object that also has
+    histories (N, T), handed on as NumPy; policy(histories) -> (N,) integer actions or (N, A)
+    probabilities; world(histories, actions) -> (N, K) probabilities, or an object that also has
     `classes(histories)` -> (N,) and `table` (M, A, K), which makes 10⁶ histories cheap.
 
     method "exact" averages over every pair (history of the world, history of the policy) and over

@@ -104,7 +104,9 @@ def graded_bounds(futures: Futures, grades) -> dict[str, float]:
     So tilt, threshold <= chain <= Imp and op_tilt + op_rest = Op. ValueError: all grades are the same.
     """
     f, r = futures.outcome_probs, _reference(futures, None)
-    levels, mean = np.unique(grades := as_reals(grades, "grades")), f @ grades
+    if (grades := as_reals(grades, "grades")).shape != f.shape:
+        raise ValueError(f"grades: shape {grades.shape}, allowed is {f.shape}, one for each outcome")
+    levels, mean = np.unique(grades), f @ grades
     if len(levels) < 2:
         raise ValueError(f"grades: given {shown(grades.tolist())}, allowed are two levels or more")
     tasks, equal = grades >= levels[1:, None], grades == levels[:, None]
@@ -375,6 +377,8 @@ def confusion(true, guessed, labels) -> np.ndarray:
     for name, given in (("true", true), ("guessed", guessed)):
         if not is_listed(labels) or not is_listed(given) or any(label not in labels for label in given):
             raise ValueError(f"{name}: given {shown(given)}, allowed are of the labels {shown(labels)}")
+    if len(true) != len(guessed):
+        raise ValueError(f"guessed: given {len(guessed)} for {len(true)} models, allowed is one each")
     table = np.zeros((len(labels), len(labels)), dtype=int)
     for row, column in zip(true, guessed, strict=True):
         table[labels.index(row), labels.index(column)] += 1

@@ -202,7 +202,7 @@ def auc(right, wrong):
 def clustered_interval(
     statistic: Callable, clusters: Sequence, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval (low, high) of statistic(list of clusters); clusters are drawn whole.
+    """Percentile bootstrap interval (low, high) of a number, statistic(list of clusters), drawn whole.
 
     With few clusters it is too narrow; it says how far the seeds agree, no more.
     """
@@ -214,7 +214,7 @@ def clustered_interval(
         warnings.simplefilter("ignore")
         found = bootstrap(
             (np.arange(len(clusters)),),
-            lambda drawn: statistic([clusters[i] for i in drawn]),
+            lambda drawn: _one_number(statistic([clusters[i] for i in drawn])),
             method="percentile",
             vectorized=False,
             confidence_level=level,
@@ -222,6 +222,12 @@ def clustered_interval(
             rng=np.random.default_rng(seed),
         )
     return percentiles(found.bootstrap_distribution, level)
+
+
+def _one_number(found):
+    if np.ndim(found):
+        raise ValueError(f"statistic: returned shape {np.shape(found)}, allowed is a number")
+    return found
 
 
 def _clusters(clusters) -> list:
