@@ -127,7 +127,7 @@ def _full_rank_qr(j: np.ndarray, name: str):
     q, r = np.linalg.qr(np.swapaxes(j, -1, -2))
     if _dependent(r).any():
         size = np.abs(j).max(-1, keepdims=True)
-        rank = int(np.linalg.matrix_rank(j / np.where(size, size, 1.0)).min())
+        rank = int(np.linalg.matrix_rank(j / np.where(size, size, 1.0), rtol=_rounding(j.shape[-2])).min())
         raise ValueError(
             f"{name}: rank {rank} of {j.shape[-2]} outcome dimensions, allowed is full row rank"
             " (project the outcome on fewer dimensions, or give a noise_floor)"
@@ -138,7 +138,12 @@ def _full_rank_qr(j: np.ndarray, name: str):
 def _dependent(r) -> np.ndarray:
     """Whether a row lies in the span of those before it, for Jᵀ = Q R; R (..., dim F, dim F) -> (...)."""
     left = np.abs(np.diagonal(r, axis1=-2, axis2=-1))  # of each row, beside the rows before it
-    return (left <= r.shape[-1] * np.finfo(float).eps * np.abs(r).max(-2, initial=0.0)).any(-1)
+    return (left <= _rounding(r.shape[-1]) * np.abs(r).max(-2, initial=0.0)).any(-1)
+
+
+def _rounding(n: int) -> float:
+    """What rounding may leave of a row that repeats another of n, relative to it: 4 eps were seen."""
+    return (n + 3) * np.finfo(float).eps
 
 
 def _log_volume(r: np.ndarray) -> np.ndarray:
