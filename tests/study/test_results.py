@@ -265,9 +265,8 @@ def test_a_goal_of_the_posts_procedure_is_a_goal_and_what_is_told_of_a_model_is_
     assert made.scalars(0)["delta"] < 1
 
 
-@pytest.mark.parametrize("read", ["finetuned", "pretrained", "summary", "decompositions", "crossed"])
-def test_an_arm_that_is_mistyped_is_named_with_those_there_are(read):
-    made = bare(PRETRAINED, ("finetuned", "dose", "18k", 2))
-    with pytest.raises(ValueError, match=r"^arm: given 'smapled', allowed are .*dose"):
-        getattr(made, read)("smapled")
-    assert len(made.finetuned("dose")) == 1 and made.finetuned("acted").empty
+def test_models_without_a_curve_of_the_columns_are_named():
+    made = bare(PRETRAINED, PRETRAINED)
+    made.curves = pd.DataFrame({"model": [0], "step": 0, "column": "test_loss", "value": 1.0})
+    with pytest.raises(ValueError, match=r"^rows: models \[1\] have no curve of test_loss$"):
+        made.ended(made.models, "test_loss")

@@ -121,13 +121,11 @@ class Study:
         return self.published and min(self.finetuned()["seed"].nunique(), len(self.sizes)) >= 3
 
     def finetuned(self, arm: str = "sampled") -> pd.DataFrame:
-        """The rows of `models` that an arm of reinforcement trained; ValueError if there is no such arm."""
-        check_choice("arm", arm, sorted({*ARMS, *self.models["arm"]}))
+        """The rows of `models` that an arm of reinforcement trained; none if it was not trained."""
         return self.models[(self.models["stage"] == "finetuned") & (self.models["arm"] == arm)]
 
     def pretrained(self, arm: str = "") -> pd.DataFrame:
         """The rows of `models` that were pretrained: those that finetuning starts from, or an ablation."""
-        check_choice("arm", arm, sorted({"", *self.models["arm"]}))
         return self.models[(self.models["stage"] == "pretrained") & (self.models["arm"] == arm)]
 
     def summary(self, arm: str = "sampled", *, temperature: float = 0.0) -> pd.DataFrame:
@@ -412,6 +410,8 @@ class Study:
         """Rows of `models` with the last value of columns of their curves (losses in nats)."""
         curves = self.curves_of(rows[["model"]], *columns)
         last = curves.pivot_table("value", "model", "column", aggfunc="last")
+        if missing := sorted({*rows["model"]} - {*last.index}):
+            raise ValueError(f"rows: models {shown(missing)} have no curve of {', '.join(columns)}")
         return rows.assign(**last.reindex(columns=columns).loc[rows["model"]].set_index(rows.index))
 
     @cached_property
