@@ -402,7 +402,7 @@ class Study:
 
     def curves_of(self, rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
         """Columns of the curves of these rows of `models`: step, column, value, and what the rows say."""
-        for column in columns:
+        for column in columns if len(rows) else ():
             check_choice("column", column, sorted(self.curves["column"].unique()))
         return self.curves[self.curves["column"].isin(columns)].merge(rows, on="model")
 
