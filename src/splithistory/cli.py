@@ -244,7 +244,9 @@ def _chapter(args: argparse.Namespace) -> None:
         chapter = chapters.find_chapter(args.name, root)
         output = args.output or root / "_build" / "chapters"
         path = output / f"{chapter.removeprefix('book/')}.ipynb"
-        chapters.execute(chapter, dict(args.parameters), path, root=root, page=args.html, progress=True)
+        chapters.execute(
+            chapter, chapters.once(args.parameters), path, root=root, page=args.html, progress=True
+        )
         print("\n".join(map(os.path.relpath, [path, *[path.with_suffix(".html")] * args.html])))
 
 
@@ -311,13 +313,10 @@ def _add_book(commands: Any) -> None:
 
 
 def _book(args: argparse.Namespace) -> None:
-    from splithistory.pages import book
+    from splithistory.pages import book, chapters
 
-    given = dict(args.parameters)
-    if args.profile is not None:
-        given["profile"] = args.profile
-    if args.fresh:
-        given["fresh"] = True
+    short = [("profile", args.profile)] * (args.profile is not None) + [("fresh", True)] * args.fresh
+    given = chapters.once([*args.parameters, *short])
     page = book.build(given, args.output, store=args.store, device=args.device)
     print(os.path.relpath(page))
 

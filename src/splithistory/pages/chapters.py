@@ -79,6 +79,12 @@ def check_once(names: Sequence[str], allowed: str = "once") -> None:
         raise ValueError(f"{twice[0]}: given twice, allowed {allowed}")
 
 
+def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Values by their names; ValueError as of `check_once`."""
+    check_once([name for name, _ in pairs])
+    return dict(pairs)
+
+
 # --- which chapters there are ------------------------------------------------------------------
 
 
