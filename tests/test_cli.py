@@ -113,6 +113,23 @@ def test_a_file_is_no_folder_to_write_in(small_book, monkeypatch, capsys):
     assert not [*small_book.glob("out*"), *small_book.glob("a"), *small_book.glob("s.*")]
 
 
+@pytest.mark.parametrize("line", ["chapter index", "chapter --plain", "book", "pdf", "sweep index -p seed=1"])
+def test_a_file_in_the_way_of_what_is_written_is_one_line_before_anything_runs(
+    line, small_book, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(small_book)
+    (tmp_path / "file").write_text("kept")
+    for given in (tmp_path / "file", tmp_path / "file/inner"):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([*line.split(), "-o", str(given)])
+        said = (
+            f"argument -o/--output: given '{given}', but {tmp_path / 'file'} is a file, allowed is a folder"
+        )
+        err = capsys.readouterr().err
+        assert stop.value.code == 2 and err.count("\n") == 1 and said in err
+    assert (tmp_path / "file").read_text() == "kept"
+
+
 def test_chapter_executes_lists_and_explains(small_book, monkeypatch, capsys):
     monkeypatch.chdir(small_book)
     assert cli.main(["chapter"]) == 0

@@ -79,6 +79,16 @@ def _folder(text: str) -> Path:
     return path
 
 
+def _output(text: str) -> Path:
+    """A folder to write in, which no file is in the way of."""
+    path = _folder(text)
+    if in_the_way := [str(part) for part in (path, *path.parents) if part.is_file()]:
+        raise argparse.ArgumentTypeError(
+            f"given {text!r}, but {in_the_way[0]} is a file, allowed is a folder"
+        )
+    return path
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="splithistory", description="Measure learned optimization in small transformers.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
@@ -204,7 +214,7 @@ def _add_chapter(commands: Any) -> None:
     what = command.add_mutually_exclusive_group()
     what.add_argument("--list", action="store_true", help="show the chapter's parameters and stop")
     where = "folder of the executed notebook (default: _build/chapters of the book)"
-    command.add_argument("-o", "--output", type=_folder, metavar="DIR", help=where)
+    command.add_argument("-o", "--output", type=_output, metavar="DIR", help=where)
     what.add_argument("--html", action="store_true", help="write it as a page of its own, too")
     plain = "write the chapter, or all chapters, as notebooks without outputs that need no book; run nothing"
     what.add_argument("--plain", action="store_true", help=plain)
@@ -304,7 +314,7 @@ def _add_book(commands: Any) -> None:
     command.add_argument("--profile", help="short for -p profile PROFILE")
     command.add_argument("--fresh", action="store_true", help="short for -p fresh true: train anew")
     where = "folder to build in (default: _build of the book, or one of its own in it)"
-    command.add_argument("-o", "--output", type=_folder, metavar="DIR", help=where)
+    command.add_argument("-o", "--output", type=_output, metavar="DIR", help=where)
     command.add_argument("--store", type=_folder, metavar="DIR", help="folder of the chapters' runs")
     command.add_argument(
         "--device", help="where chapters train: cpu, or cuda (default: $SPLITHISTORY_DEVICE)"
@@ -327,7 +337,7 @@ def _book(args: argparse.Namespace) -> None:
 def _add_pdf(commands: Any) -> None:
     text = "Print the rendered book, all pages in one, to split-history.pdf, by Chromium."
     command = commands.add_parser("pdf", help="print the rendered book", description=text)
-    command.add_argument("-o", "--output", type=_folder, metavar="DIR", help="what the book was built in")
+    command.add_argument("-o", "--output", type=_output, metavar="DIR", help="what the book was built in")
     command.set_defaults(run=_pdf)
 
 
@@ -402,7 +412,7 @@ def _add_sweep(commands: Any) -> None:
     what = "more of it as YAML: chapter: NAME (or profile: NAME), and below grid: NAME: [VALUE, VALUE]"
     command.add_argument("--grid", dest="file", type=Path, metavar="FILE", help=what)
     where = "folder of the sweep (default: one of its name in _build/sweeps of the book)"
-    command.add_argument("-o", "--output", type=_folder, metavar="DIR", help=where)
+    command.add_argument("-o", "--output", type=_output, metavar="DIR", help=where)
     command.add_argument("--store", type=_folder, metavar="DIR", help="folder of trained models, as of study")
     _add_workers(command)
     command.add_argument("--yes", action="store_true", help="allow more than 10,000 points")
