@@ -350,6 +350,15 @@ def test_what_would_do_nothing_beside_check_is_refused(given, tiny_study, monkey
     assert err.endswith("with --check, allowed is --profile alone\n")
 
 
+@pytest.mark.parametrize("given", UNUSED.split()[4:])
+def test_what_trains_is_refused_beside_publish_which_trains_nothing(given, tiny_study, monkeypatch, capsys):
+    monkeypatch.setattr(study, "publish", lambda *_: pytest.fail("was ignored"))
+    assert cli.main([*tiny_study, "--publish", given]) == 2
+    name, err = given.partition("=")[0].removeprefix("--"), capsys.readouterr().err
+    assert err.startswith(f"splithistory: error: {name}: given ") and err.count("\n") == 1
+    assert err.endswith("with --publish, allowed is a training without it\n")
+
+
 @pytest.mark.parametrize("given", ["--profile=--", "--store=--", "--sizes=--", "--device=--", "--store="])
 def test_an_option_without_a_value_is_one_line(given, capsys, monkeypatch):
     monkeypatch.setattr(study, "run", lambda *_, **__: pytest.fail("trains"))

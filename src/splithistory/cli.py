@@ -112,9 +112,8 @@ def _add_study(commands: Any) -> None:
         "trained: what is finished is published."
     )
     command = commands.add_parser("study", help="train and measure models", description=text)
-    command.add_argument(
-        "--profile", required=True, help="which models and settings: smoke, quick, post, ..."
-    )
+    which = "which models and settings: smoke, quick, post, ..."
+    command.add_argument("--profile", required=True, help=which)
     for name, example in (("sizes", "18k,402k"), ("seeds", "0,1"), ("arms", "sampled")):
         command.add_argument(f"--{name}", metavar="LIST", help=f"only these, e.g. {example}")
     where = "folder of finished runs (default: $SPLITHISTORY_STORE, else in the user's cache)"
@@ -124,12 +123,10 @@ def _add_study(commands: Any) -> None:
     command.add_argument("--fresh", action="store_true", help="train what is published, too")
     what = command.add_mutually_exclusive_group()
     what.add_argument("--dry-run", action="store_true", help="only list the jobs, their time and disk")
-    what.add_argument(
-        "--publish", action="store_true", help="only write what is finished for the book to read (results/)"
-    )
-    what.add_argument(
-        "--check", action="store_true", help="retrain two models, compare with what is published"
-    )
+    only = "only write what is finished for the book to read (results/)"
+    what.add_argument("--publish", action="store_true", help=only)
+    again = "retrain two models, compare with what is published"
+    what.add_argument("--check", action="store_true", help=again)
     command.set_defaults(run=_study)
 
 
@@ -142,8 +139,9 @@ def _study(args: argparse.Namespace) -> None:
     part = profile.part(sizes=sizes, seeds=_seeds(args.seeds), arms=arms)
     where = {"workers": args.workers, "scheduler": args.scheduler, "device": args.device}
     study.check_where(**where)
+    if args.check or args.publish:
+        _refuse_ignored(args)
     if args.check:
-        _check_alone(args)
         print(study.check(args.profile))
         return
     there: dict[str, Any] = {}
@@ -158,13 +156,16 @@ def _study(args: argparse.Namespace) -> None:
         print(f"{done} jobs done; finished runs lie in {store.root}")
 
 
-def _check_alone(args: argparse.Namespace) -> None:
-    """--check trains two models of its own choice, in this process and a store that it deletes."""
-    unused: dict[str, Any] = dict.fromkeys(("sizes", "seeds", "arms", "store", "scheduler"))
-    unused |= {"workers": 0, "device": "cpu", "fresh": False}
+def _refuse_ignored(args: argparse.Namespace) -> None:
+    """--check trains two models of its own choice in a store that it deletes; --publish trains none."""
+    unused: dict[str, Any] = {"scheduler": None, "workers": 0, "device": "cpu", "fresh": False}
+    what, allowed = "--publish", "a training without it"
+    if args.check:
+        unused |= dict.fromkeys(("sizes", "seeds", "arms", "store"))
+        what, allowed = "--check", "--profile alone"
     for name, default in unused.items():
         if (given := getattr(args, name)) != default:
-            raise ValueError(f"{name}: given {str(given)!r} with --check, allowed is --profile alone")
+            raise ValueError(f"{name}: given {str(given)!r} with {what}, allowed is {allowed}")
 
 
 def _publish(name: str, part: Any, store: Any, missing: list) -> None:
@@ -316,9 +317,8 @@ def _add_book(commands: Any) -> None:
     where = "folder to build in (default: _build of the book, or one of its own in it)"
     command.add_argument("-o", "--output", type=_output, metavar="DIR", help=where)
     command.add_argument("--store", type=_folder, metavar="DIR", help="folder of the chapters' runs")
-    command.add_argument(
-        "--device", help="where chapters train: cpu, or cuda (default: $SPLITHISTORY_DEVICE)"
-    )
+    where = "where chapters train: cpu, or cuda (default: $SPLITHISTORY_DEVICE)"
+    command.add_argument("--device", help=where)
     command.set_defaults(run=_book)
 
 

@@ -592,6 +592,19 @@ def test_a_profile_that_is_not_measured_is_not_trained_to_be_checked(monkeypatch
         study.check("ablations")
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"device": "quantum"}, "device: given 'quantum', allowed on this machine: cpu"),
+        ({"device": ""}, "device: given '', allowed on this machine: cpu"),
+        ({"store": 3}, "store: given 3, allowed is a study.store.Store"),
+    ],
+)
+def test_a_device_or_store_that_is_none_is_refused_though_nothing_is_to_be_trained(given, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        study.load("post", **given)
+
+
 def test_weights_are_of_the_training_that_the_tables_are_of(tiny, tmp_path):
     store, collected = tiny
     collected.publish(tmp_path / "published", "command", weights=collected.models["model"])

@@ -221,9 +221,13 @@ def load(name: str, *, fresh: bool = False, store: Store | None = None, device: 
 
     With fresh=True, or if nothing is published for the profile, its runs are taken from the store and
     whatever is missing there is trained first, on a device ("cpu" or "cuda"; $SPLITHISTORY_DEVICE if none is
-    given, else the processors). ValueError, without fresh, if that would take more than a minute.
+    given, else the processors). ValueError, without fresh, if that would take more than a minute; and if the
+    store or the device is none, whether it is needed or not.
     """
     profile = profile_named(name)
+    if not isinstance(store, Store | None):
+        raise ValueError(f"store: given {store!r}, allowed is a study.store.Store")
+    check_where(device="cpu" if device is None else device)
     if not fresh and (found := published(name)):
         return found
     store, device = store or Store(), device or os.environ.get(DEVICE_VARIABLE) or "cpu"
