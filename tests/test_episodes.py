@@ -431,6 +431,14 @@ def test_sizes_that_are_not_allowed(wrong):
     refused(f"{next(iter(wrong))}: given {next(iter(wrong.values()))}, allowed", **wrong)
 
 
+def test_outcomes_that_no_bin_holds_would_only_dilute_what_is_measured():
+    binned = Binned(lambda observation, info: 0.0, [1, 2, 3])
+    message = "^n_outcomes: given 40, allowed is 4, that of the bins$"
+    refused(message, outcome=binned, n_outcomes=40)
+    with pytest.raises(ValueError, match=message):
+        compare_episodes(Guessing, meets, meets, binned, n_outcomes=40, horizon=1, seed=0)
+
+
 def test_workers_cannot_be_handed_what_has_no_name():
     refused("workers: .* allowed are an environment and an outcome", outcome=lambda o, i: 0, workers=1)
 

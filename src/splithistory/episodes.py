@@ -253,9 +253,7 @@ def split_episodes(
     for name, value in (("n_sequences", n_sequences), ("n_seeds", n_seeds)):
         check_integer(name, value, 2)
     n_episodes = check_integer("n_episodes", 5 * n_seeds if n_episodes is None else n_episodes, 2)
-    simulator = Simulator(
-        make_env, outcome, check_integer("n_outcomes", n_outcomes, 2), horizon, idle, trajectory
-    )
+    simulator = Simulator(make_env, outcome, _checked_number(n_outcomes, outcome), horizon, idle, trajectory)
     own, recorded, under = seeds(seed, n_episodes, n_sequences, n_seeds)
     with closing(simulator.make()) as env:
         outcomes = [simulator.closed_loop(env, policy, s).outcome for s in own]
@@ -288,9 +286,7 @@ def compare_episodes(
     """
     check_integer("n_episodes", n_episodes, 2)
     check_integer("horizon", horizon, 1)
-    simulator = Simulator(
-        make_env, outcome, check_integer("n_outcomes", n_outcomes, 2), horizon, None, trajectory
-    )
+    simulator = Simulator(make_env, outcome, _checked_number(n_outcomes, outcome), horizon, None, trajectory)
     drawn = seeds(seed, n_episodes, n_episodes)
     with closing(simulator.make()) as env:
         own, other = (
@@ -298,6 +294,14 @@ def compare_episodes(
             for agent, under in zip((policy, reference), drawn, strict=True)
         )
     return SplitEpisodes(own, [other], n_outcomes)
+
+
+def _checked_number(n_outcomes: int, outcome) -> int:
+    """n_outcomes; ValueError: too few, or not as many as the outcome has bins."""
+    n_outcomes = check_integer("n_outcomes", n_outcomes, 2)
+    if isinstance(outcome, Binned) and n_outcomes != outcome.n_outcomes:
+        raise ValueError(f"n_outcomes: given {n_outcomes}, allowed is {outcome.n_outcomes}, that of the bins")
+    return n_outcomes
 
 
 def _as_outcomes(values, name: str, n_outcomes: int, least: tuple[int, ...]) -> np.ndarray:
