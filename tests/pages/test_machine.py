@@ -281,6 +281,18 @@ def test_the_page_splits_op_and_imp_into_their_terms(page):
 
 
 @pytest.mark.slow
+def test_imp_min_is_infinite_where_nothing_fails_whatever_rounding_leaves_of_one_less_s(page):
+    other = [n / 44 for n in (7, 7, 1, 5, 9, 8, 7, 0)]
+    left, *found = page.evaluate(
+        "([f, goal]) => { const s = splithistory;"
+        " const found = [s.impMin(f, goal), s.decomposition(f, goal).imp_success_rate];"
+        " return [1 - s.sum(f.others[0]), ...found.map(String)]; }",
+        [{"weights": [1], "outcome": [1 / 8] * 8, "others": [other]}, list(range(7))],
+    )
+    assert 0 < left < 1e-15 and found == ["Infinity", "Infinity"]
+
+
+@pytest.mark.slow
 def test_the_page_ranks_goals_as_the_rules_do(page):
     rng, goals = np.random.default_rng(2), objectives.every_goal(8)
     for _ in range(12):

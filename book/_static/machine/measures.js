@@ -61,11 +61,19 @@
   const delta = (f) => Math.max(0, Math.log(f.outcome.length) - mean(f, entropy));
 
   const rate = (probs, goal) => clipped(sum(goal.map((k) => probs[k])));
+  const even = (n) => new Array(n).fill(1 / n);
+
+  /** kl of a goal's rates in two futures. Failure is summed too: 1 − s has a residue where nothing fails. */
+  function goalKl(probs, reference, goal) {
+    const parts = [goal, complement(goal, probs.length)];
+    return kl(...[probs, reference].map((p) => parts.map((part) => rate(p, part))));
+  }
+
   const success = (f, goal) => rate(f.outcome, goal);
   const otherSuccess = (f, goal) => mean(f, (d) => rate(d, goal));
   const chance = (f, goal) => goal.length / f.outcome.length;
-  const impliedOp = (f, goal) => binaryKl(success(f, goal), chance(f, goal));
-  const impMin = (f, goal) => binaryKl(success(f, goal), clipped(otherSuccess(f, goal)));
+  const impliedOp = (f, goal) => goalKl(f.outcome, even(f.outcome.length), goal);
+  const impMin = (f, goal) => goalKl(f.outcome, mixed(f), goal);
 
   /** P(part) · KL(P given part ‖ Q given part): what unevenness inside a part of the outcomes costs. */
   function within(probs, reference, part) {
@@ -79,15 +87,14 @@
 
   /** The terms of Op = success rate + within success + within failure − δ, and of Imp, in nats. */
   function decomposition(f, goal) {
-    const n = f.outcome.length;
-    const even = new Array(n).fill(1 / n);
-    const bad = complement(goal, n);
+    const flat = even(f.outcome.length);
+    const bad = complement(goal, flat.length);
     return {
       op_success_rate: impliedOp(f, goal),
-      op_within_success: within(f.outcome, even, goal),
-      op_within_failure: within(f.outcome, even, bad),
+      op_within_success: within(f.outcome, flat, goal),
+      op_within_failure: within(f.outcome, flat, bad),
       delta: delta(f),
-      imp_success_rate: mean(f, (d) => binaryKl(success(f, goal), rate(d, goal))),
+      imp_success_rate: mean(f, (d) => goalKl(f.outcome, d, goal)),
       imp_within_success: mean(f, (d) => within(f.outcome, d, goal)),
       imp_within_failure: mean(f, (d) => within(f.outcome, d, bad)),
     };
@@ -122,8 +129,8 @@
     const [measuredOp, measuredImp] = [op(f), imp(f)];
     return goals.map((goal) => {
       const [s, p, other] = [success(f, goal), chance(f, goal), clipped(otherSuccess(f, goal))];
-      const byOp = share(binaryKl(s, p), measuredOp);
-      const byImp = share(binaryKl(s, other), measuredImp);
+      const byOp = share(impliedOp(f, goal), measuredOp);
+      const byImp = share(impMin(f, goal), measuredImp);
       const candidate = (score, holds) => (holds ? score : -Infinity);
       return {
         op: candidate(byOp, s > p),
@@ -189,7 +196,7 @@
     const ratio = f.outcome.map((p, k) => (p > 0 ? p / reference[k] : 0));
     const order = [...ratio.keys()].sort((a, b) => ratio[b] - ratio[a] || a - b);
     const cuts = gaps(ratio).map((_, i) => order.slice(0, i + 1).sort((a, b) => a - b));
-    return cuts[firstMax(cuts.map((cut) => binaryKl(rate(f.outcome, cut), rate(reference, cut))))];
+    return cuts[firstMax(cuts.map((cut) => goalKl(f.outcome, reference, cut)))];
   }
 
   /** {rule: what it takes for the goal}, without a list of goals. */
