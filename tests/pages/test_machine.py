@@ -313,6 +313,20 @@ def test_the_page_ranks_goals_as_the_rules_do(page):
 
 
 @pytest.mark.slow
+def test_goals_are_ranked_by_a_share_of_an_infinite_imp_too(page):
+    lacking, goals = np.array([1, 1, 2, 0, 1, 0, 1, 2]) / 8, objectives.every_goal(8)
+    f = {"weights": [1], "outcome": [1 / 8] * 8, "others": [lacking.tolist()]}
+    found = page.evaluate(
+        "([f, goals]) => splithistory.scores(f, goals).map((own) => [own.imp, own.both, own.op].map(String))",
+        [f, goals],
+    )
+    for goal, given in zip(goals, np.array(found, float), strict=True):
+        candidate, absent = len(goal) / 8 > lacking[list(goal)].sum(), set(goal) <= {3, 5}
+        assert given[0] == (float(absent) if candidate else -np.inf), goal
+    assert not np.isnan(np.array(found, float)).any()
+
+
+@pytest.mark.slow
 def test_the_page_has_the_region_that_the_world_can_reach(page):
     unoptimized = np.array([policies.always(POST, a).delta for a in range(16)])
     ends = [np.log(8) - unoptimized.max(), np.log(8) - unoptimized.min()]

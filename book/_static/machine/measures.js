@@ -123,9 +123,12 @@
     return goals.sort((one, other) => one.length - other.length);
   }
 
-  /** How well a goal explains the futures, by each rule: the highest is the best guess, −∞ is no candidate. */
+  /** How well a goal explains the futures, by each rule: the highest is the best guess, −∞ is no candidate.
+   *
+   * Of an infinite Imp a goal explains all if its Imp_min is infinite too, else nothing. */
   function scores(f, goals) {
-    const share = (implied, measured) => implied / (measured > 0 ? measured : 1);
+    const share = (implied, measured) =>
+      measured === Infinity ? Number(implied === Infinity) : implied / (measured > 0 ? measured : 1);
     const [measuredOp, measuredImp] = [op(f), imp(f)];
     return goals.map((goal) => {
       const [s, p, other] = [success(f, goal), chance(f, goal), clipped(otherSuccess(f, goal))];
