@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   function unfold() {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = document.getElementById(location.hash.slice(1));
     const own = target?.matches("dt") && target.parentElement.querySelector(":scope > dd > details.entry");
     const folded = own || target?.closest("details.entry");
     if (!folded || folded.open) return;

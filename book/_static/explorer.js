@@ -58,6 +58,9 @@
     return `#${parts.join("__")}`;
   }
 
+  /** Whether what follows the # is a state, and not a place in the page, such as #how-to-read-it. */
+  const isState = (hash) => /^#(load|goal|f|r)--/.test(hash);
+
   /** The state that an address holds; what it lacks or has wrong is as in the first case. */
   function fromHash(hash, data) {
     const given = new Map(
@@ -90,7 +93,10 @@
     return probs.map((p, i) => (i === k ? value : left > 1e-12 ? p * scale : (1 - value) / (K - 1)));
   }
 
-  Object.assign(lib, { fromHash, toHash, nudged, stateOf });
+  /** The element of the page that an address leads to. */
+  const placeOf = (hash) => (isState(hash) ? null : document.getElementById(hash.slice(1)));
+
+  Object.assign(lib, { fromHash, toHash, isState, nudged, stateOf });
 
   // --- what is said of it ---------------------------------------------------------------------------------------
 
@@ -139,6 +145,7 @@
     const slot = (name, text) => (find(`[data-slot=${name}]`).textContent = text);
     const noise = data.noise / K;
     let state = fromHash(window.location.hash, data);
+    let place = placeOf(window.location.hash); // the reader went there, and has shaped nothing since
     let later = 0;
 
     function build() {
@@ -174,21 +181,18 @@
     }
 
     function drag(future, k, value) {
-      if (future === "outcome")
-        state = {
-          ...state,
-          outcome: nudged(state.outcome, k, value),
-          moved: { ...state.moved, outcome: true },
-        };
-      else state = withReference(state, nudged(lib.mixed(state), k, value));
-      draw();
+      if (future === "reference") return shape(withReference(state, nudged(lib.mixed(state), k, value)));
+      shape({
+        ...state,
+        outcome: nudged(state.outcome, k, value),
+        moved: { ...state.moved, outcome: true },
+      });
     }
 
     /** A goal is a set of outcomes, but not none and not all. */
     function toggle(k) {
       const goal = state.goal.includes(k) ? state.goal.filter((f) => f !== k) : [...state.goal, k].sort();
-      if (goal.length > 0 && goal.length < K) state = { ...state, goal };
-      draw();
+      if (goal.length > 0 && goal.length < K) shape({ ...state, goal });
     }
 
     function drawFutures() {
@@ -280,25 +284,32 @@
     /** What must not follow every step of a drag: the sentence, which is read aloud, and the address. */
     function settle() {
       slot("say", sentence(state, state.goal));
-      window.history.replaceState(null, "", toHash(state));
+      if (!place) window.history.replaceState(null, "", toHash(state));
     }
 
-    function load(given) {
+    function shape(given) {
       state = given;
+      place = null;
       draw();
+    }
+
+    /** A link led somewhere: to a state, or to a place in the page, which changes nothing here. */
+    function follow() {
+      const { hash } = window.location;
+      if (!isState(hash)) return void (place = placeOf(hash));
+      shape(fromHash(hash, data));
+      root.scrollIntoView(); // the link was further down
     }
 
     build();
     find("[data-set=case]").addEventListener("change", (event) => {
       const chosen = data.cases.find((one) => slug(one) === event.target.value);
-      load(stateOf(chosen, data));
+      shape(stateOf(chosen, data));
     });
-    window.addEventListener("hashchange", () => {
-      load(fromHash(window.location.hash, data));
-      root.scrollIntoView(); // a link further down led here
-    });
+    window.addEventListener("hashchange", follow);
     find(".ex-live").hidden = false;
     draw();
+    place?.scrollIntoView(); // which all that was drawn above it has moved
     new ResizeObserver(drawCharts).observe(root); // letters keep their size, whatever the width
   }
 

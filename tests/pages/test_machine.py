@@ -175,7 +175,8 @@ def opened(browser, static, component: str, ready: str):
     (static.parent / "pages").mkdir(exist_ok=True)
     file = static.parent / "pages" / component.split("/")[-1]
     markup = (static / component).read_text("utf8")
-    file.write_text(f"<!doctype html><html lang=en><title>x</title><body>{markup}</body></html>", "utf8")
+    below = '<h2 id=how-to-read-it>How</h2><p style="height: 99em">It is long.</p>'
+    file.write_text(f"<!doctype html><html lang=en><title>x</title><body>{markup}{below}</body></html>", "utf8")
     page, complaints = browser.new_context(offline=True).new_page(), []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda r: r.url.startswith("file:") or complaints.append(f"request to {r.url}"))
@@ -445,6 +446,41 @@ def test_a_bar_moves_by_keys_and_the_link_holds_the_state(explorer):
     explorer.wait_for_selector("[data-slot=say]:not(:empty)")
     assert explorer.inner_text("[data-slot=say]") == said
     assert said.startswith("A good outcome (0, 2, 3, 4 or 6) comes")
+
+
+@pytest.mark.slow
+def test_a_link_to_a_heading_leaves_what_the_reader_shaped(explorer):
+    bar = explorer.locator("[data-future=outcome] input").nth(3)
+    bar.press("End")
+    shaped = shown_state(explorer).outcome_probs
+    explorer.wait_for_function("location.hash === document.querySelector('[data-slot=link]').hash")
+    explorer.evaluate("location.hash = '#how-to-read-it'")
+    explorer.wait_for_timeout(400)  # longer than the address waits to be written
+    assert explorer.url.endswith("#how-to-read-it")
+    assert np.array_equal(shown_state(explorer).outcome_probs, shaped)
+    bar.press("Home")  # from here on the address holds what the reader shaped again
+    explorer.wait_for_function("location.hash === document.querySelector('[data-slot=link]').hash")
+    assert "__f--" in explorer.url
+
+
+@pytest.mark.slow
+def test_an_address_with_a_heading_leads_there_and_stays(explorer):
+    explorer.goto(explorer.url.split("#")[0] + "#how-to-read-it")
+    explorer.reload()
+    explorer.wait_for_selector("[data-slot=say]:not(:empty)")
+    assert explorer.url.endswith("#how-to-read-it")
+    top = explorer.locator("#how-to-read-it").evaluate("(at) => at.getBoundingClientRect().top")
+    assert abs(top) < 2
+
+
+@pytest.mark.slow
+def test_an_address_that_cannot_be_decoded_throws_nothing(explorer, static):
+    script = (static / "entries.js").as_uri()
+    explorer.goto(explorer.url.split("#")[0] + "#%E0%A4%A")
+    explorer.reload()
+    explorer.add_script_tag(url=script)  # which the book has on every page; complaints are looked at last
+    explorer.wait_for_selector("[data-slot=say]:not(:empty)")
+    assert shown_state(explorer).outcome_probs.sum() == pytest.approx(1)
 
 
 @pytest.mark.slow
