@@ -145,10 +145,12 @@
     const slot = (name, text) => (find(`[data-slot=${name}]`).textContent = text);
     const noise = data.noise / K;
     let state = fromHash(window.location.hash, data);
+    const changed = new Option("", ""); // what the menu shows of a case once it was changed
     let place = placeOf(window.location.hash); // the reader went there, and has shaped nothing since
     let later = 0;
 
     function build() {
+      find("[data-set=case]").append(changed);
       const groups = new Map();
       for (const one of data.cases) groups.set(one.group, [...(groups.get(one.group) || []), one]);
       for (const [group, cases] of groups) {
@@ -193,6 +195,15 @@
     function toggle(k) {
       const goal = state.goal.includes(k) ? state.goal.filter((f) => f !== k) : [...state.goal, k].sort();
       if (goal.length > 0 && goal.length < K) shape({ ...state, goal });
+    }
+
+    /** A case that was changed is not the chosen one any more, so it can be loaded again. */
+    function drawMenu() {
+      const one = data.cases.find((each) => slug(each) === state.slug);
+      const same = toHash(state) === toHash(stateOf(one, data));
+      changed.hidden = same;
+      changed.text = `${one.name}, changed`;
+      find("[data-set=case]").value = same ? state.slug : "";
     }
 
     function drawFutures() {
@@ -271,7 +282,7 @@
 
     function draw() {
       root.dataset.goal = state.goal.length;
-      find("[data-set=case]").value = state.slug;
+      drawMenu();
       drawFutures();
       drawNumbers();
       drawCharts();

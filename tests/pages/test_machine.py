@@ -449,6 +449,22 @@ def test_a_bar_moves_by_keys_and_the_link_holds_the_state(explorer):
 
 
 @pytest.mark.slow
+def test_a_case_that_was_changed_can_be_loaded_again(explorer):
+    menu, before = explorer.locator("[data-set=case]"), shown_state(explorer).outcome_probs
+    chosen = menu.input_value()
+    for change in (
+        lambda: explorer.locator("[data-future=outcome] input").nth(3).press("End"),
+        lambda: explorer.click("button[aria-label='outcome 3 is good']"),
+    ):
+        change()
+        assert menu.locator("option:checked").inner_text() == "prefers some successes, changed"
+        menu.select_option(chosen)  # a change only if another one was shown
+        assert np.array_equal(shown_state(explorer).outcome_probs, before)
+        assert menu.locator("option:checked").inner_text() == "prefers some successes"
+    assert explorer.locator("button[aria-label='outcome 3 is good'][aria-pressed=true]").count() == 0
+
+
+@pytest.mark.slow
 def test_a_link_to_a_heading_leaves_what_the_reader_shaped(explorer):
     bar = explorer.locator("[data-future=outcome] input").nth(3)
     bar.press("End")
