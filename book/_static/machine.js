@@ -180,7 +180,7 @@
       const { tally, exact, goal } = state;
       const share = (counts, known) =>
         percent(live ? lib.sum(goal.map((k) => counts[k])) / lib.sum(counts) : known);
-      const live = tally.n >= 10;
+      const live = tally.n > 0;
       const now = live ? measured(world, tally) : { op: lib.op(exact), imp: lib.imp(exact) };
       const [s, other] = [lib.success(exact, goal), lib.otherSuccess(exact, goal)];
       slot("goal", inWords(goal));
@@ -198,14 +198,18 @@
       }
       slot(
         "key",
-        live ? `Bars: drawn here. Lines: measured on ${n} histories.` : `Measured on ${n} histories.`,
+        live
+          ? `Bars and numbers: drawn here. Lines: measured on ${n} histories.`
+          : `Measured on ${n} histories.`,
       );
-      if (!state.running) slot("count", count(tally.n));
+      find(".sh-count").setAttribute("aria-live", state.running ? "off" : "polite");
+      slot("count", count(tally.n, state.running ? "so far" : "drawn"));
       find(".sh-futures").dataset.goal = goal.length;
     }
 
-    const count = (n) =>
-      n ? `${thousands(n)} ${n === 1 ? "history" : "histories"} drawn` : "no history drawn yet";
+    /** Seen while it moves, but read aloud only at rest, where the words are others. */
+    const count = (n, how) =>
+      n ? `${thousands(n)} ${n === 1 ? "history" : "histories"} ${how}` : "no history drawn yet";
 
     function advance(rounds) {
       let rows;

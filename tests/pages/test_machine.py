@@ -176,7 +176,9 @@ def opened(browser, static, component: str, ready: str):
     file = static.parent / "pages" / component.split("/")[-1]
     markup = (static / component).read_text("utf8")
     below = '<h2 id=how-to-read-it>How</h2><p style="height: 99em">It is long.</p>'
-    file.write_text(f"<!doctype html><html lang=en><title>x</title><body>{markup}{below}</body></html>", "utf8")
+    file.write_text(
+        f"<!doctype html><html lang=en><title>x</title><body>{markup}{below}</body></html>", "utf8"
+    )
     page, complaints = browser.new_context(offline=True).new_page(), []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda r: r.url.startswith("file:") or complaints.append(f"request to {r.url}"))
@@ -375,6 +377,34 @@ def test_the_buttons_draw_histories_and_start_again(page, results):
     page.click("[data-do=reset]")
     assert page.inner_text("[data-slot=count]") == "no history drawn yet"
     assert page.inner_text("[data-slot=op]") == f"{known['op']:.3f}"
+
+
+@pytest.mark.slow
+def test_the_count_moves_while_it_draws_and_is_read_aloud_at_rest(page):
+    page.click("[data-do=reset]")
+    page.click("[data-do=run]")
+    page.wait_for_function(
+        "/^([2-9]|\\d{2,}) histories so far$/.test(document.querySelector('.sh-count').innerText)"
+    )
+    assert page.get_attribute(".sh-count", "aria-live") == "off"
+    page.click("[data-do=run]")
+    assert page.inner_text(".sh-count").endswith(" histories drawn")
+    assert page.get_attribute(".sh-count", "aria-live") == "polite"
+
+
+@pytest.mark.slow
+def test_bars_words_and_numbers_are_of_the_same_histories_from_the_first_one_on(page):
+    page.click("[data-do=reset]")
+    assert page.inner_text("[data-slot=key]") == "Measured on 40,000 histories."
+    for n in range(1, 12):
+        page.click("[data-do=step]")
+        good = page.locator("[data-future=own] .good b").all_inner_texts()
+        assert abs(sum(map(int, good)) - int(page.inner_text("[data-slot=own]")[:-2])) <= 2, n
+        assert page.locator(".sh-bars.live").count() == 2
+        assert page.inner_text("[data-slot=key]").startswith("Bars and numbers: drawn here.")
+        if n == 1:  # one answer to one history steers nothing
+            assert page.inner_text("[data-slot=op]") == page.inner_text("[data-slot=imp]") == "0.000"
+    page.click("[data-do=reset]")
 
 
 @pytest.mark.slow
