@@ -1,6 +1,8 @@
-// A link to an entry of the interface shows it in full; paper shows all that is folded.
+// A link to an entry of the interface shows it in full; paper shows all that is folded, and is light.
 "use strict";
 (() => {
+  const { dataset } = document.documentElement;
+  let before;
   function unfold() {
     const target = document.getElementById(location.hash.slice(1));
     const own = target?.matches("dt") && target.parentElement.querySelector(":scope > dd > details.entry");
@@ -12,6 +14,12 @@
   addEventListener("hashchange", unfold);
   addEventListener("beforeprint", () => {
     for (const folded of document.querySelectorAll(".bd-article details:not(.hide)")) folded.open = true;
+    before ??= dataset.theme;
+    dataset.theme = "light";
+  });
+  addEventListener("afterprint", () => {
+    dataset.theme = before;
+    before = null;
   });
   unfold();
 })();

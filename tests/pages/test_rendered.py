@@ -208,6 +208,20 @@ def test_a_link_says_on_hover_and_on_focus_what_it_leads_to(small, browser):
         page.close()
 
 
+def test_paper_is_light_when_the_screen_is_dark_and_the_screen_is_dark_again_afterwards(small, browser):
+    seen = """() => [document.documentElement.dataset.theme, getComputedStyle(document.body).backgroundColor,
+        getComputedStyle(document.querySelector("article mjx-container")).color]"""
+    with pages.served(small) as site:
+        page = pages.opened(browser, f"{site}/book/index.html", "desk, light")
+        light = page.evaluate(seen)
+        pages.turn(page, "dark")
+        dark = page.evaluate(seen)
+        page.evaluate(f"addEventListener('beforeprint', () => window.printed = ({seen})())")
+        page.pdf()
+        assert page.evaluate("printed") == light and page.evaluate(seen) == dark != light
+        page.close()
+
+
 def test_the_book_is_printed_tagged_with_bookmarks_and_its_pages_stay_as_they_were(small, browser, tmp_path):
     before = {path for path in small.rglob("*") if path.is_file()}
     with ThreadPoolExecutor(1) as apart:  # a thread has one browser, and this one has its own
