@@ -222,6 +222,19 @@ def test_paper_is_light_when_the_screen_is_dark_and_the_screen_is_dark_again_aft
         page.close()
 
 
+def test_what_is_searched_for_begins_beside_the_magnifier(small, browser):
+    starts = """form => [form.querySelector("i").getBoundingClientRect().right,
+        form.querySelector("input").getBoundingClientRect().left +
+        parseFloat(getComputedStyle(form.querySelector("input")).paddingLeft)]"""
+    with pages.served(small) as site:
+        for width in WIDTHS:
+            page = pages.opened(browser, f"{site}/search.html", f"{width}, light")
+            page.keyboard.press("Control+k")
+            forms = [form.evaluate(starts) for form in page.locator("form.bd-search:visible").all()]
+            assert forms and all(icon < text for icon, text in forms), width
+            page.close()
+
+
 def test_the_book_is_printed_tagged_with_bookmarks_and_its_pages_stay_as_they_were(small, browser, tmp_path):
     before = {path for path in small.rglob("*") if path.is_file()}
     with ThreadPoolExecutor(1) as apart:  # a thread has one browser, and this one has its own
