@@ -8,7 +8,7 @@
   box.id = "preview";
   box.setAttribute("role", "tooltip");
   box.hidden = true;
-  let loaded, timer, shownFor;
+  let loaded, timer, asked, shownFor;
 
   // A script, not fetch: the book also opens from a folder.
   const library = () => (loaded ??= new Promise(done => {
@@ -31,29 +31,35 @@
   }
 
   async function show(target) {
+    asked = target;
     const html = await wanted(target);
-    if (!html || shownFor === target) return;
+    if (asked !== target || shownFor === target) return;
     hide();
-    shownFor = target;
+    if (!html) return;
+    asked = shownFor = target;
     box.innerHTML = html;
     box.hidden = false;
     target.setAttribute("aria-describedby", box.id);
     await window.MathJax?.typesetPromise?.([box]);
     window.splithistoryFit?.(box);
     const at = target.getBoundingClientRect(), size = box.getBoundingClientRect();
-    const above = at.bottom + size.height + 12 > innerHeight && at.top > size.height + 12;
+    const over = at.top - 12, under = innerHeight - at.bottom - 12;
+    const above = size.height > under && over > under, height = Math.min(size.height, above ? over : under);
     box.style.left = `${Math.max(8, Math.min(at.left, innerWidth - size.width - 8)) + scrollX}px`;
-    box.style.top = `${(above ? at.top - size.height - 6 : at.bottom + 6) + scrollY}px`;
+    box.style.top = `${(above ? at.top - height - 6 : at.bottom + 6) + scrollY}px`;
+    box.style.maxHeight = `${height}px`;
   }
 
   function hide() {
     clearTimeout(timer);
+    asked = null;
     if (!shownFor) return;
     shownFor.removeAttribute("aria-describedby");
     shownFor = null;
     window.MathJax?.typesetClear?.([box]);
     box.hidden = true;
     box.style.left = box.style.top = "0";
+    box.style.maxHeight = "";
   }
 
   const targetOf = event => event.target.closest?.(".bd-article a.internal[href*='#'], .bd-article mjx-container");
@@ -72,7 +78,7 @@
     });
     document.addEventListener("focusin", event => {
       const target = targetOf(event);
-      if (target?.matches("a:focus-visible")) show(target);
+      if (target?.matches(":focus-visible")) show(target);
       else if (!box.contains(event.target)) hide();
     });
     // a finger: a symbol is explained where it is touched, a link is followed

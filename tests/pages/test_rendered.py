@@ -208,6 +208,49 @@ def test_a_link_says_on_hover_and_on_focus_what_it_leads_to(small, browser):
         page.close()
 
 
+def explained(browser, site: str, words: str):
+    """The plain page on a phone, with these words as the meaning of its symbol p, and the formula p."""
+    page = pages.opened(browser, f"{site}/book/part/plain.html", "phone, light")
+    known = f"window.splithistoryPreviews = {{places: {{}}, symbols: {{p: `{words}`}}}}"
+    page.route("**/previews.data.js", lambda route: route.fulfill(body=known, content_type="text/javascript"))
+    page.keyboard.press("Tab")  # then a focus is shown as a keyboard's
+    return page, page.locator("article mjx-container").first
+
+
+def test_a_formula_says_on_focus_what_it_means_until_escape_or_a_formula_that_means_nothing_known(
+    small, browser
+):
+    with pages.served(small) as site:
+        page, formula = explained(browser, site, "a share")
+        preview = page.locator(".preview")
+        for leave in (
+            lambda: page.keyboard.press("Escape"),
+            lambda: page.locator("article mjx-container").nth(1).focus(),
+        ):
+            page.locator("article a.internal").first.focus()
+            formula.focus()
+            preview.wait_for(state="visible")
+            assert preview.inner_text() == "a share"
+            leave()
+            preview.wait_for(state="hidden")
+        page.close()
+
+
+@pytest.mark.parametrize("down", [0, 300, 500])
+def test_a_preview_longer_than_the_room_at_its_formula_stays_on_a_phones_screen_and_off_the_formula(
+    small, browser, down
+):
+    with pages.served(small) as site:
+        page, formula = explained(browser, site, "<p>a share</p>" * 40)
+        page.locator("article").evaluate("(e, down) => e.style.paddingTop = `${down}px`", down)
+        formula.focus()
+        page.wait_for_function("document.querySelector('.preview').style.maxHeight")
+        box, at = page.locator(".preview").bounding_box(), formula.bounding_box()
+        assert 0 <= box["y"] and box["y"] + box["height"] <= 844 and 0 <= box["x"]
+        assert box["y"] >= at["y"] + at["height"] or box["y"] + box["height"] <= at["y"]
+        page.close()
+
+
 def test_paper_is_light_when_the_screen_is_dark_and_the_screen_is_dark_again_afterwards(small, browser):
     seen = """() => [document.documentElement.dataset.theme, getComputedStyle(document.body).backgroundColor,
         getComputedStyle(document.querySelector("article mjx-container")).color]"""
