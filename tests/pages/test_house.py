@@ -127,6 +127,11 @@ def test_no_link_could_lead_to_the_interface_as_well_as_to_a_page(page):
     assert two_targets((ROOT / f"{page}.md").read_text("utf8")) == set()
 
 
+@pytest.mark.parametrize("page", chapters.pages(ROOT))
+def test_the_number_of_an_equation_has_no_second_pair_of_parentheses(page):
+    assert not re.findall(r"\(\{eq\}`[^`]*`\)", (ROOT / f"{page}.md").read_text("utf8"))
+
+
 def test_a_link_with_two_targets_is_noticed():
     text = "[a](calibration), [b](calibration.md), [c](../measures/calibration), [d](naming)"
     assert two_targets(text) == {"calibration"}
