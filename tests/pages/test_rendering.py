@@ -12,6 +12,8 @@ from bs4 import BeautifulSoup
 from conftest import ROOT
 from docutils import nodes
 from docutils.core import publish_doctree
+from pybtex.database import parse_file
+from pybtex.style.labels.alpha import LabelStyle
 
 from splithistory.pages import figures, rendering
 
@@ -179,3 +181,10 @@ def test_primes_in_text_are_of_another_font_for_that_of_figures_has_them_on_the_
     (family,) = re.findall(r'--pst-font-family-base: "([^"]*)"', style)
     faces = [face for face in re.findall(r"@font-face \{(.*?)\}", style, re.S) if family in face]
     assert len(faces) == 3 and all("unicode-range: U+0-2031, U+2033-10FFFF;" in face for face in faces)
+
+
+def test_the_labels_of_the_literature_have_no_letters_of_tex_accents():
+    entries = parse_file(ROOT / "book/references.bib").entries.values()
+    labels = list(LabelStyle().format_labels(list(entries)))
+    form = re.compile(r"(([A-Z]|[a-z](?=[A-Z]))+\+?|[A-Z][a-z]{2})\d\d")
+    assert [label for label in labels if not form.fullmatch(label)] == [] and "RS23" in labels
