@@ -546,7 +546,7 @@ def test_published_weights_are_pretrained_ones_and_the_first_seed_s_and_come_bac
     model = trained[trained["seed"] == 0].iloc[-1]
     spec = study.models(study.PROFILES["both"])[model["model"]].run.spec
     assert all(np.array_equal(v, both.weights(spec)[k]) for k, v in found.weights(model["model"]).items())
-    with pytest.raises(ValueError, match=r"weights: given model 99, allowed are \["):
+    with pytest.raises(ValueError, match=r"model: given 99, allowed are \["):
         found.weights(99)
     elsewhere = replace(study.PROFILES["both"], weight_sizes=("53k",))
     monkeypatch.setitem(study.PROFILES, "both", elsewhere)
