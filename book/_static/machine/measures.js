@@ -128,7 +128,7 @@
    * Of an infinite Imp a goal explains all if its Imp_min is infinite too, else nothing. */
   function scores(f, goals) {
     const share = (implied, measured) =>
-      measured === Infinity ? Number(implied === Infinity) : implied / (measured > 0 ? measured : 1);
+      measured === Infinity ? Number(implied === Infinity) : implied / (measured > 1e-9 ? measured : 1);
     const [measuredOp, measuredImp] = [op(f), imp(f)];
     return goals.map((goal) => {
       const [s, p, other] = [success(f, goal), chance(f, goal), clipped(otherSuccess(f, goal))];
