@@ -40,7 +40,6 @@
     };
   }
 
-  // an address looks like #load--name__goal--0246__f--12500-…: the theme takes it for a selector, so no = and &
   /** Probabilities in an address: in 100,000ths, made to sum to one again when they are read. */
   const written = (probs) => probs.map((p) => Math.round(1e5 * p)).join("-");
 
@@ -63,19 +62,10 @@
 
   /** The state that an address holds; what it lacks or has wrong is as in the first case. */
   function fromHash(hash, data) {
-    const given = new Map(
-      hash
-        .slice(1)
-        .split("__")
-        .map((part) => part.split("--")),
-    );
+    const given = lib.inHash(hash);
     const named = (name) => data.cases.find((one) => slug(one) === name);
     const state = stateOf(named(given.get("load")) || named(FIRST), data);
-    const goal = [...new Set(given.get("goal") || "")]
-      .map(Number)
-      .filter((k) => k >= 0 && k < K)
-      .sort();
-    if (goal.length > 0 && goal.length < K) state.goal = goal;
+    state.goal = lib.readGoal(given.get("goal"), K) || state.goal;
     const [f, r] = ["f", "r"].map((name) => given.has(name) && readProbs(given.get(name)));
     if (f) Object.assign(state, { outcome: f, moved: { ...state.moved, outcome: true } });
     return r ? withReference(state, r) : state;

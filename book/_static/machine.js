@@ -258,13 +258,43 @@
       state.n = stored.n;
     }
 
-    async function choose(name) {
+    const models = [...find("[data-set=model]").options].map((one) => one.value);
+
+    /** What an address holds; what it lacks or has wrong is as the page begins, with the model's own goal. */
+    function fromHash(hash) {
+      const given = lib.inHash(hash);
+      const name = models.includes(given.get("model")) ? given.get("model") : root.dataset.model;
+      const temperature = given.get("temperature") === "1" ? 1 : 0;
+      return { name, temperature, goal: lib.readGoal(given.get("goal"), world.alphabet) };
+    }
+
+    const toHash = () =>
+      `#model--${state.name}__temperature--${state.temperature}__goal--${state.goal.join("")}`;
+
+    const keep = () => window.history.replaceState(null, "", toHash());
+
+    /** A link led somewhere: to a state, or to a place in the page, which changes nothing here. */
+    function follow() {
+      const { hash } = window.location;
+      if (hash.startsWith("#model--") && hash !== toHash()) choose(fromHash(hash));
+    }
+
+    /** The fields as they are meant: a browser that comes back to the page restores others. */
+    function showChoice() {
+      find("[data-set=model]").value = state.wanted;
+      root.querySelectorAll("[type=radio]").forEach((radio) => {
+        radio.checked = Number(radio.value) === state.temperature;
+      });
+    }
+
+    /** A model, at a temperature, and a goal: its own if none is given. */
+    async function choose({ name, temperature = state.temperature, goal }) {
       stop();
-      state.wanted = name;
+      Object.assign(state, { wanted: name, temperature });
+      showChoice();
       const model = await modelNamed(name);
       if (state.wanted !== name) return; // another one was chosen meanwhile
-      state.model = model;
-      state.goal = state.model.goal;
+      Object.assign(state, { name, model, goal: goal || model.goal });
       slot("about", state.model.about);
       slot("reward", state.model.reward);
       readExact();
@@ -288,6 +318,7 @@
       if (goal.length === 0 || goal.length === world.alphabet) return;
       state.goal = goal;
       showGoal();
+      keep();
       draw();
     }
 
@@ -300,18 +331,24 @@
     function listen() {
       for (const [name, act] of Object.entries(doing))
         find(`[data-do=${name}]`).addEventListener("click", act);
-      find("[data-set=model]").addEventListener("change", (event) => choose(event.target.value));
+      find("[data-set=model]").addEventListener("change", (event) =>
+        choose({ name: event.target.value }).then(keep),
+      );
       for (const radio of root.querySelectorAll("[type=radio]")) {
-        radio.addEventListener(
-          "change",
-          () => ((state.temperature = Number(radio.value)), readExact(), restart()),
-        );
+        radio.addEventListener("change", () => {
+          state.temperature = Number(radio.value);
+          readExact();
+          restart();
+          keep();
+        });
       }
+      window.addEventListener("hashchange", follow);
+      window.addEventListener("pageshow", showChoice);
     }
 
     goalButtons();
     listen();
-    choose(root.dataset.model).then(
+    choose(fromHash(window.location.hash)).then(
       () =>
         root.querySelectorAll(".sh-run, .sh-settings, svg").forEach((part) => part.removeAttribute("hidden")),
       () => root.classList.add("sh-still"), // the models were not built: what it shows without a script stays

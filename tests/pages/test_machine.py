@@ -420,6 +420,63 @@ def test_any_goal_can_be_chosen_but_not_none_and_not_all(page):
     assert page.locator(pressed).count() == 1
 
 
+@pytest.fixture
+def choosing(browser, static):
+    """A machine of one's own, for what leaves the page."""
+    page, complaints = opened(browser, static, "machine/machine.html", "[data-do=run]")
+    yield page
+    assert complaints == []
+    page.close()
+
+
+def chosen(page) -> tuple:
+    """What the fields say, and what model and temperature the words and numbers are of."""
+    model = page.locator("[data-set=model]").input_value()
+    temperature = page.locator("[type=radio]:checked").input_value()
+    goal = page.locator("[data-outcome][aria-pressed=true]").all_inner_texts()
+    said = [page.inner_text(f"[data-slot={name}]") for name in ("reward", "op-known", "goal")]
+    return model, temperature, goal, said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["back", "reload", "link"])
+def test_fields_and_numbers_agree_when_the_reader_comes_back_to_what_was_chosen(choosing, results, way):
+    choosing.select_option("[data-set=model]", "18k-pretrained")
+    choosing.wait_for_function("document.querySelector('[data-slot=reward]').innerText.includes('never')")
+    choosing.check("[type=radio][value='1']")
+    choosing.click("[data-outcome='0']")
+    (row,) = (row for row in machine.shown(results) if row["name"] == "18k-pretrained")
+    op = f"{results.scalars(row['model'], temperature=1.0)['op']:.3f}"
+    before, address = chosen(choosing), choosing.url
+    assert before[:3] == ("18k-pretrained", "1", ["2", "4", "6"]) and f"histories: {op} " in before[3][1]
+    if way == "reload":
+        choosing.reload()
+    else:
+        choosing.goto("about:blank")
+        choosing.go_back() if way == "back" else choosing.goto(address)
+    choosing.wait_for_selector("[data-do=run]")
+    assert chosen(choosing) == before and choosing.url == address
+
+
+@pytest.mark.slow
+def test_an_address_that_is_no_state_leaves_the_machine_as_it_is(choosing):
+    before, plain = chosen(choosing), choosing.url
+    assert "#" not in plain  # nothing was chosen
+    choosing.click("[data-outcome='0']")
+    choosing.click("[data-outcome='0']")
+    choosing.click("[data-do=step]")
+    choosing.evaluate("location.hash = '#how-to-read-it'")
+    choosing.wait_for_timeout(100)
+    assert choosing.url.endswith("#how-to-read-it")
+    choosing.go_back()  # to the same state: what was drawn stays
+    choosing.wait_for_timeout(100)
+    assert "#model--" in choosing.url and choosing.inner_text(".sh-count") == "1 history drawn"
+    choosing.goto(plain + "#model--x__temperature--7__goal--01234567")
+    choosing.reload()
+    choosing.wait_for_selector("[data-do=run]")
+    assert chosen(choosing) == before
+
+
 # --- the explorer -----------------------------------------------------------------------------------------
 
 

@@ -26,6 +26,25 @@
     });
   }
 
+  // --- a state in the address, #load--name__goal--0246: the theme takes it for a selector, so no = and & ----
+
+  const inHash = (hash) =>
+    new Map(
+      hash
+        .slice(1)
+        .split("__")
+        .map((part) => part.split("--")),
+    );
+
+  /** A goal as an address holds it; null unless it has some of the outcomes, but not all. */
+  function readGoal(text, nOutcomes) {
+    const goal = [...new Set(text || "")]
+      .map(Number)
+      .filter((k) => k >= 0 && k < nOutcomes)
+      .sort();
+    return goal.length > 0 && goal.length < nOutcomes ? goal : null;
+  }
+
   // --- words -------------------------------------------------------------------------------------------------
 
   const percent = (share) => `${(100 * share).toFixed(0)}\u00a0%`;
@@ -51,6 +70,8 @@
   window.splithistory = Object.assign(window.splithistory || {}, {
     receive,
     loaded,
+    inHash,
+    readGoal,
     percent,
     thousands,
     inWords,
