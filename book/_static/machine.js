@@ -90,10 +90,10 @@
 
   /** A measure against histories drawn (log scale), the published value as a line with its 95 % band. */
   function drawChart(svg, series, name, exact, ends) {
-    const [width, height, left, foot] = [300, 134, 34, 36];
+    const [width, height, left, right, foot] = [300, 134, 34, 18, 36]; // right: half a label
     const most = 1.6 * Math.max(exact, 0.04);
     const reach = Math.max(FULL, ...series.map((at) => at.n));
-    const x = (n) => left + ((width - left - 6) * Math.log(n / 10)) / Math.log(reach / 10);
+    const x = (n) => left + ((width - left - right) * Math.log(n / 10)) / Math.log(reach / 10);
     const y = (value) => (height - foot) * (1 - Math.min(most, Math.max(0, value)) / most);
     const band = {
       x: left,
@@ -108,13 +108,8 @@
     line(left, y(exact), width, y(exact), "exact");
     line(left, y(0), width, y(0), "axis");
     for (const n of [10, 100, 1000, FULL]) {
-      svg.append(
-        drawnElement(
-          "text",
-          { x: x(n), y: height - 20, "text-anchor": n === FULL ? "end" : "middle" },
-          thousands(n),
-        ),
-      );
+      const at = { x: x(n), y: height - 20, "text-anchor": "middle" };
+      svg.append(drawnElement("text", at, thousands(n)));
     }
     const middle = { x: (left + width) / 2, y: height - 4, "text-anchor": "middle" };
     svg.append(drawnElement("text", middle, "histories drawn"));

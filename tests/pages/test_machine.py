@@ -408,6 +408,20 @@ def test_bars_words_and_numbers_are_of_the_same_histories_from_the_first_one_on(
 
 
 @pytest.mark.slow
+def test_every_number_of_histories_stands_in_the_middle_of_where_the_line_has_it(page):
+    page.click("[data-do=reset]")
+    found = page.evaluate(
+        "[...document.querySelectorAll('[data-chart=op] text')].slice(0, 4).map((at) => {"
+        " const { x, width } = at.getBBox();"
+        " return [Number(at.getAttribute('x')), x + width / 2, x + width]; })"
+    )
+    places = np.array(found)
+    assert np.abs(places[:, 0] - places[:, 1]).max() < 0.1 and places.max() <= 300
+    steps = np.diff(places[:, 0])
+    assert np.allclose(steps / steps[0], [1, 1, np.log10(5)], atol=1e-6)
+
+
+@pytest.mark.slow
 def test_any_goal_can_be_chosen_but_not_none_and_not_all(page):
     pressed = "[data-outcome][aria-pressed=true]"
     for k in range(8):
