@@ -422,6 +422,14 @@ def test_every_number_of_histories_stands_in_the_middle_of_where_the_line_has_it
 
 
 @pytest.mark.slow
+def test_paper_keeps_the_bars_of_the_machine(page):
+    page.emulate_media(media="print")
+    kept = "(at) => getComputedStyle(at, '::before').printColorAdjust"
+    assert page.locator(".sh-bars > span").first.evaluate(kept) == "exact"
+    page.emulate_media(media="screen")
+
+
+@pytest.mark.slow
 def test_any_goal_can_be_chosen_but_not_none_and_not_all(page):
     pressed = "[data-outcome][aria-pressed=true]"
     for k in range(8):
@@ -547,6 +555,12 @@ def test_a_bar_moves_by_keys_and_the_link_holds_the_state(explorer):
     explorer.wait_for_selector("[data-slot=say]:not(:empty)")
     assert explorer.inner_text("[data-slot=say]") == said
     assert said.startswith("A good outcome (0, 2, 3, 4 or 6) comes")
+
+
+@pytest.mark.slow
+def test_paper_keeps_the_bars_of_the_explorer(explorer):
+    bar = explorer.locator("[data-future=outcome] input").first
+    assert bar.evaluate("(at) => getComputedStyle(at).printColorAdjust") == "exact"
 
 
 @pytest.mark.slow
