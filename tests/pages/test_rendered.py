@@ -278,6 +278,18 @@ def test_what_is_searched_for_begins_beside_the_magnifier(small, browser):
             page.close()
 
 
+def test_the_search_has_the_glossary_before_pages_that_use_a_word_and_the_interface_after_them(
+    small, browser
+):
+    found = """() => ["api/measures", "glossary", "running"]
+        .map(page => [Scorer.score([`book/reference/${page}`, "", "", "", Scorer.term, ""]), page])
+        .sort((a, b) => b[0] - a[0]).map(([, page]) => page)"""
+    with pages.served(small) as site:
+        page = pages.opened(browser, f"{site}/search.html", "desk, light")
+        assert page.evaluate(found) == ["glossary", "running", "api/measures"]
+        page.close()
+
+
 def test_the_book_is_printed_tagged_with_bookmarks_and_its_pages_stay_as_they_were(small, browser, tmp_path):
     before = {path for path in small.rglob("*") if path.is_file()}
     with ThreadPoolExecutor(1) as apart:  # a thread has one browser, and this one has its own
