@@ -290,6 +290,23 @@ def test_the_search_has_the_glossary_before_pages_that_use_a_word_and_the_interf
         page.close()
 
 
+def test_a_mark_never_begins_a_line_after_a_formula(small, browser):
+    with pages.served(small) as site:
+        page = pages.opened(browser, f"{site}/book/part/plain.html", "phone, light")
+        together = page.evaluate("""() => {
+            const box = document.querySelector("article").appendChild(document.createElement("p"));
+            const formula = document.querySelector("article mjx-container").outerHTML;
+            box.innerHTML = `word <span class="marked">${formula}<i>,</i></span>`;
+            return [...Array(200).keys()].map(width => {
+                box.style.width = `${width}px`;
+                const [a, b] = ["mjx-container", "i"].map(e => box.querySelector(e).getBoundingClientRect());
+                return b.left >= a.left;
+            });
+        }""")
+        assert all(together)
+        page.close()
+
+
 def test_the_book_is_printed_tagged_with_bookmarks_and_its_pages_stay_as_they_were(small, browser, tmp_path):
     before = {path for path in small.rglob("*") if path.is_file()}
     with ThreadPoolExecutor(1) as apart:  # a thread has one browser, and this one has its own

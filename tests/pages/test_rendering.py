@@ -100,6 +100,14 @@ def test_a_number_and_its_unit_stay_on_one_line_but_code_stays_as_it_is(page):
     assert "95\u00a0% of 2\u00a0±\u00a01\u00a0nats" in page.text and "5 % 2" in page.select_one("code").text
 
 
+def test_a_formula_and_the_mark_after_it_stay_on_one_line():
+    text = r'<article>(as <span class="math">\(K\)</span>), so <span class="math">\(p\)</span> is</article>'
+    soup = BeautifulSoup(text, "html.parser")
+    rendering._marks(soup)
+    assert [kept.get_text() for kept in soup.select(".marked")] == [r"\(K\)),"]
+    assert soup.get_text() == BeautifulSoup(text, "html.parser").get_text()
+
+
 def test_nothing_is_named_by_other_words_than_it_shows_and_no_header_is_empty(page):
     assert not page.select("article summary[aria-label]") and not [t for t in page.select("th") if not t.text]
     assert page.select_one("thead td") is not None and page.select_one("table").parent["class"] == ["scrolls"]

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, NavigableString
 
 from ..information import cores
 from . import previews
@@ -19,6 +19,7 @@ from .tables import without_empty_headers
 from .warm import CAN_FORK
 
 UNIT = re.compile(r"(?<=\d) (?=%|nats?\b)| (?=± ?\d)|(?<=±) (?=\d)")
+MARK = re.compile(r"[.,;:!?)\]’”]+")
 CITING = "book/reference/citing.html"
 GLOSSARY = "book/reference/glossary.html"
 NOT_INDEXED = ("literal_block", "math", "math_block", "raw")
@@ -101,6 +102,7 @@ def mended(soup: BeautifulSoup, page: str, html: Path, *, title: str, site: str)
     _head(soup, page, title, site)
     _names(soup)
     _spaces(soup)
+    _marks(soup)
     _tables(soup)
     _entries(soup)
     drawings = _figures(soup, html / page)
@@ -178,6 +180,15 @@ def _spaces(soup: BeautifulSoup) -> None:
     for text in soup.article.find_all(string=UNIT) if soup.article else ():
         if text.find_parent(["pre", "code", "script", "style"]) is None:
             text.replace_with(UNIT.sub("\u00a0", text))
+
+
+def _marks(soup: BeautifulSoup) -> None:
+    """No line breaks between a formula and the mark that follows it, which browsers allow."""
+    for formula in soup.select("article span.math"):
+        after = formula.next_sibling
+        if isinstance(after, NavigableString) and (mark := MARK.match(after)):
+            after.replace_with(str(after)[mark.end() :])
+            formula.wrap(soup.new_tag("span", attrs={"class": "marked"})).append(mark[0])
 
 
 def _foot(soup: BeautifulSoup, citing: str, edition: str) -> None:
