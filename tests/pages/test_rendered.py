@@ -307,6 +307,16 @@ def test_a_mark_never_begins_a_line_after_a_formula(small, browser):
         page.close()
 
 
+def test_bars_of_the_machine_are_printed_though_backgrounds_are_not(small, browser):
+    with pages.served(small) as site:
+        page = pages.opened(browser, f"{site}/book/part/plain.html", "desk, light")
+        page.emulate_media(media="print")
+        page.evaluate("document.querySelector('article').innerHTML = '<p class=split-history><b>bar</b></p>'")
+        kept = "getComputedStyle(document.querySelector('article b'), '::before').printColorAdjust"
+        assert page.evaluate(kept) == "exact"
+        page.close()
+
+
 def test_the_book_is_printed_tagged_with_bookmarks_and_its_pages_stay_as_they_were(small, browser, tmp_path):
     before = {path for path in small.rglob("*") if path.is_file()}
     with ThreadPoolExecutor(1) as apart:  # a thread has one browser, and this one has its own
