@@ -413,6 +413,10 @@ def test_an_idle_action_outside_the_space():
     refused("idle: action 7, allowed is one of Discrete", ends, lambda _: 0, **wrong)
 
 
+def test_an_idle_action_outside_the_space_that_no_episode_comes_to_need():
+    refused("idle: action 7, allowed is one of Discrete", idle=7)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

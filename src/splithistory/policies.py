@@ -134,9 +134,11 @@ def pictures(goal, n_outcomes: int, success: float, leaning, reaching=None) -> d
 
 
 def extremes(world, goal, success: float) -> tuple[SplitHistory, SplitHistory]:
-    """The policies of least and of greatest Op that steer to this success rate, but for the world's noise.
+    """The policies that steer to this success rate by the most even outcomes, and by the least even ones.
 
-    Even among successes and among failures; and one success and one failure only. See `Recurrence.op_range`.
+    Even among successes and among failures: least Op; one success and one failure only: greatest Op. But for
+    what the world's noise leaves, and unless actions differ in how even their outcomes are, as sinks do: the
+    ends of Op are then `Recurrence.op_range`.
     """
     n_outcomes = world.table.shape[-1]
     n_good = int(goal_mask(goal, n_outcomes).sum())

@@ -104,6 +104,8 @@ class Simulator:
 
     def recorded(self, env, policy, seed: int) -> list:
         """The actions of an episode, which lead to the same end again under its own seed."""
+        if self.idle is not None and not callable(self.idle):
+            _action(self.idle, env.action_space, "idle")  # whether or not an episode comes to need it
         first = self.closed_loop(env, policy, seed)
         actions = iter(first.actions)
         again = replace(self, horizon=len(first.actions))._play(env, seed, lambda seen: next(actions))
