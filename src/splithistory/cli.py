@@ -82,10 +82,10 @@ def _folder(text: str) -> Path:
 def _output(text: str) -> Path:
     """A folder to write in, which no file is in the way of."""
     path = _folder(text)
-    if in_the_way := [str(part) for part in (path, *path.parents) if part.is_file()]:
-        raise argparse.ArgumentTypeError(
-            f"given {text!r}, but {in_the_way[0]} is a file, allowed is a folder"
-        )
+    if max(len(part.encode("utf8", "surrogatepass")) for part in path.parts) > 255:
+        raise argparse.ArgumentTypeError(f"given {text!r}, a name that is too long, allowed are 255 bytes")
+    if file := next(filter(os.path.isfile, (path, *path.parents)), None):
+        raise argparse.ArgumentTypeError(f"given {text!r}, but {file} is a file, allowed is a folder")
     return path
 
 
