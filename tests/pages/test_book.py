@@ -174,7 +174,8 @@ def test_jupyter_book_alone_makes_the_same_book_whatever_the_home_says(small_boo
     (home / ".config/matplotlib/matplotlibrc").write_text("text.usetex: True\n")
     program = Path(sysconfig.get_path("scripts")) / "jupyter-book"
     command = [program, "build", small_book, "-W", "--keep-going"]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HOME": str(home)})
+    there = {"env": os.environ | {"HOME": str(home)}, "cwd": home}  # not where the book is
+    done = subprocess.run(command, capture_output=True, text=True, **there)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "WARNING" not in done.stdout + done.stderr
     html = small_book / "_build/html"

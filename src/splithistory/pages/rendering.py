@@ -28,10 +28,17 @@ SCREEN_SCHEME = 'matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "
 
 def setup(app) -> dict[str, Any]:
     """Sphinx calls this: pages are finished when all are written."""
+    app.connect("config-inited", _find_scorer)
     app.connect("builder-inited", _index_words)
     app.connect("env-updated", _write_side_by_side)
     app.connect("build-finished", _finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _find_scorer(app, config) -> None:
+    """What scores the hits of a search lies in the book, wherever that is built from."""
+    if config.html_search_scorer:
+        config.html_search_scorer = str(Path(app.srcdir, config.html_search_scorer))
 
 
 def _write_side_by_side(app, _) -> None:
